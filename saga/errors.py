@@ -1,0 +1,94 @@
+"""Every error this package raises, in one tree.
+
+::
+
+    SagaError
+    ├── DefinitionInvalid      a definition, with every problem found in it
+    ├── InputInvalid           a request or an input, with every problem found in it
+    ├── IllegalEntry           an entry the transition table does not allow
+    ├── UnreadableJournal      a journal this release cannot read
+    └── StoreError
+        ├── StoreUnavailable   nothing was written; the same call may be made again
+        ├── StoreUnknown       the write's answer was lost; read back before anything is decided
+        ├── LeaseLost          another owner holds the saga, or its journal has moved on
+        ├── MessagesWaiting    the inbox must be folded before this can be written
+        └── StoreUnusable      the configured store cannot be opened; a person has to act
+
+Adapters translate a driver's errors into this tree with ``raise … from``; nothing else crosses a port.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong with a document, and how to mend it."""
+
+    #: JSON pointer (RFC 6901) to the member at fault; "" is the whole document.
+    pointer: str
+    #: What is wrong and what to write instead, for a person.
+    detail: str
+    #: Line of the text the document was read from, from 1; None when it was not read from text.
+    line: int | None = None
+    #: An error refuses the document; a warning does not.
+    severity: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        """Return one line: where, then what."""
+        where = f"line {self.line}: " if self.line is not None else ""
+        return f"{where}{self.pointer or '/'}: {self.detail}"
+
+
+class SagaError(Exception):
+    """Something this package refuses or cannot do."""
+
+
+class _WithProblems(SagaError):
+    """Carry every problem that was found, not only the first."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class DefinitionInvalid(_WithProblems):
+    """A saga definition has the problems listed in ``problems``."""
+
+
+class InputInvalid(_WithProblems):
+    """A request, or the input of a saga, has the problems listed in ``problems``."""
+
+
+class IllegalEntry(SagaError):
+    """An entry does not fit the state it was to be applied to; the state is unchanged."""
+
+
+class UnreadableJournal(SagaError):
+    """A journal holds an entry or a format this release does not know; a newer release may read it."""
+
+
+class StoreError(SagaError):
+    """The store did not do what it was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached or is full: nothing was written, the call may be repeated."""
+
+
+class StoreUnknown(StoreError):
+    """A write was sent and its answer lost: it may or may not have been applied."""
+
+
+class LeaseLost(StoreError):
+    """The lease is stale: another coordinator owns the saga, or its journal is not where it was thought."""
+
+
+class MessagesWaiting(StoreError):
+    """The saga's inbox holds messages that must be folded first; nothing was written."""
+
+
+class StoreUnusable(StoreError):
+    """The configured store cannot be used as it is; the message says why and what to do."""
