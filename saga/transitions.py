@@ -1,0 +1,167 @@
+"""The state machine: which entry may follow in which status, and which status it leads to.
+
+Everything that decides that stands in the three tables of this module: one for the saga, one for a step's
+action, one for a step's compensation. A transition is added here and nowhere else.
+The diagrams of the documentation are made from the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, TypeAlias
+
+from saga import entries as e
+from saga.entries import Entry
+from saga.state import Status, StepStatus, UndoStatus
+
+#: In a table: running or compensating, by the saga's direction.
+BY_DIRECTION: Final = None
+
+_S, _A, _U = Status, StepStatus, UndoStatus
+SagaRow: TypeAlias = Mapping[type[Entry], Status | None]
+
+_PROGRESS: tuple[type[Entry], ...] = (
+    e.Invoked, e.Withdrawn, e.AttemptNotExecuted, e.AttemptUncertain, e.AttemptRefused, e.AttemptPending,
+    e.AttemptDeferred, e.StepSkipped, e.StepExpanded, e.StepRefused, e.StepUncertain, e.StepParked,
+    e.CompensationFailed, e.WaitBegan, e.SignalAwaited, e.ChildStarted, e.TaskTaken, e.TaskExtended,
+)  # fmt: skip
+_NOTES: tuple[type[Entry], ...] = (e.LateAnswer, e.CommandUnchanged, e.CommandRefused)
+_ALIVE: tuple[type[Entry], ...] = (
+    *_PROGRESS, *_NOTES, e.SignalReceived, e.SagaMarkedLate, e.StepSucceeded, e.CompensationUndone,
+    e.RetryCommanded, e.SkipCommanded, e.ResolveCommanded,
+)  # fmt: skip
+
+
+def _row(stays: Status, kinds: tuple[type[Entry], ...]) -> dict[type[Entry], Status | None]:
+    return dict.fromkeys(kinds, stays)
+
+
+#: Status of the saga → entry → status it leads to.
+SAGA_TRANSITIONS: Mapping[Status, SagaRow] = {
+    _S.RUNNING: {
+        **_row(_S.RUNNING, _ALIVE),
+        e.TurnedBackward: _S.COMPENSATING,
+        e.SagaPaused: _S.PAUSED,
+        e.SagaCancelled: _S.COMPENSATING,
+        e.SagaParked: _S.PARKED,
+        e.SagaCompleted: _S.COMPLETED,
+        e.SagaAbandoned: _S.ABANDONED,
+    },
+    _S.COMPENSATING: {
+        **_row(_S.COMPENSATING, _ALIVE),
+        e.SagaPaused: _S.PAUSED,
+        e.SagaParked: _S.PARKED,
+        e.SagaCompensated: _S.COMPENSATED,
+        e.SagaAbandoned: _S.ABANDONED,
+    },
+    _S.PAUSED: {
+        **_row(_S.PAUSED, _ALIVE),
+        e.SagaResumed: BY_DIRECTION,
+        e.SagaCancelled: _S.COMPENSATING,
+        e.SagaParked: _S.PARKED,
+        e.SagaAbandoned: _S.ABANDONED,
+    },
+    # What a person or a late answer changes sets a parked saga going; it parks again if that is not enough.
+    _S.PARKED: {
+        **_row(_S.PARKED, (*_NOTES, e.SignalReceived, e.SagaMarkedLate)),
+        **dict.fromkeys((*_PROGRESS, e.StepSucceeded, e.CompensationUndone), BY_DIRECTION),
+        e.RetryCommanded: BY_DIRECTION,
+        e.SkipCommanded: BY_DIRECTION,
+        e.ResolveCommanded: BY_DIRECTION,
+        e.SagaCancelled: _S.COMPENSATING,
+        e.SagaAbandoned: _S.ABANDONED,
+    },
+    _S.COMPLETED: {**_row(_S.COMPLETED, _NOTES), e.SagaReopened: _S.COMPENSATING},
+    _S.COMPENSATED: _row(_S.COMPENSATED, _NOTES),
+    _S.ABANDONED: _row(_S.ABANDONED, _NOTES),
+}
+
+_OUTCOMES: dict[type[Entry], tuple[StepStatus, ...]] = {
+    e.AttemptNotExecuted: (_A.WAITING,),
+    e.AttemptUncertain: (_A.WAITING,),
+    e.AttemptRefused: (_A.WAITING,),
+    e.AttemptPending: (_A.WAITING,),
+    e.AttemptDeferred: (_A.WAITING,),
+    e.Withdrawn: (_A.WAITING,),
+}
+_PARKINGS = (_A.REFUSED, _A.UNCERTAIN, _A.SUCCEEDED)
+# A parked action: a person, or an answer that came late after all.
+_DECIDED: dict[type[Entry], tuple[StepStatus, ...]] = {
+    e.RetryCommanded: (_A.PENDING, _A.WAITING),
+    e.SkipCommanded: (_A.SKIPPED,),
+    e.ResolveCommanded: (_A.SUCCEEDED, _A.REFUSED),
+    e.StepSucceeded: (_A.SUCCEEDED,),
+    e.StepRefused: (_A.REFUSED,),
+}
+
+#: Status of a step → entry → statuses it may lead to (one, unless the entry says which).
+STEP_TRANSITIONS: Mapping[StepStatus, Mapping[type[Entry], tuple[StepStatus, ...]]] = {
+    _A.PENDING: {
+        e.Invoked: (_A.INVOKING,),
+        e.StepSkipped: (_A.SKIPPED,),
+        e.StepExpanded: (_A.INVOKING,),
+        e.WaitBegan: (_A.WAITING,),
+        e.SignalAwaited: (_A.WAITING,),
+        e.StepSucceeded: (_A.SUCCEEDED,),
+        e.StepRefused: (_A.REFUSED,),
+        e.StepParked: _PARKINGS,
+        e.SkipCommanded: (_A.SKIPPED,),
+    },
+    _A.INVOKING: {
+        **_OUTCOMES,
+        e.ChildStarted: (_A.WAITING,),
+        e.TaskTaken: (_A.INVOKING,),
+        e.TaskExtended: (_A.INVOKING,),
+        e.StepSucceeded: (_A.SUCCEEDED,),
+        # Of a step with instances, when they have settled; no attempt is open then.
+        e.StepRefused: (_A.REFUSED,),
+        e.StepUncertain: (_A.UNCERTAIN,),
+        e.StepParked: _PARKINGS,
+    },
+    _A.WAITING: {
+        e.Invoked: (_A.INVOKING,),
+        e.AttemptUncertain: (_A.WAITING,),
+        e.AttemptRefused: (_A.WAITING,),
+        e.RetryCommanded: (_A.WAITING,),
+        e.StepSucceeded: (_A.SUCCEEDED,),
+        e.StepRefused: (_A.REFUSED,),
+        e.StepUncertain: (_A.UNCERTAIN,),
+        e.StepParked: _PARKINGS,
+    },
+    _A.SUCCEEDED: {**_DECIDED, e.StepParked: (_A.SUCCEEDED,)},
+    _A.REFUSED: _DECIDED,
+    _A.UNCERTAIN: _DECIDED,
+    _A.SKIPPED: {},
+}
+
+_UNDO_OUTCOMES: dict[type[Entry], tuple[UndoStatus, ...]] = {
+    kind: (_U.WAITING,) for kind in (*_OUTCOMES, e.ChildStarted)
+}
+
+#: Status of a step's compensation → entry → statuses it may lead to.
+UNDO_TRANSITIONS: Mapping[UndoStatus, Mapping[type[Entry], tuple[UndoStatus, ...]]] = {
+    _U.PENDING: {e.Invoked: (_U.INVOKING,), e.CompensationFailed: (_U.FAILED,)},
+    _U.INVOKING: {
+        **_UNDO_OUTCOMES,
+        e.TaskTaken: (_U.INVOKING,),
+        e.TaskExtended: (_U.INVOKING,),
+        e.CompensationUndone: (_U.UNDONE,),
+    },
+    _U.WAITING: {
+        e.Invoked: (_U.INVOKING,),
+        e.AttemptUncertain: (_U.WAITING,),
+        e.AttemptRefused: (_U.WAITING,),
+        e.RetryCommanded: (_U.WAITING,),
+        e.CompensationUndone: (_U.UNDONE,),
+        e.CompensationFailed: (_U.FAILED,),
+    },
+    _U.FAILED: {
+        e.RetryCommanded: (_U.WAITING,),
+        e.SkipCommanded: (_U.SKIPPED,),
+        e.ResolveCommanded: (_U.RESOLVED,),
+        e.CompensationUndone: (_U.UNDONE,),
+    },
+    _U.UNDONE: {},
+    _U.SKIPPED: {},
+    _U.RESOLVED: {},
+}
