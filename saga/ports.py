@@ -124,6 +124,12 @@ SagaStatus: TypeAlias = Literal[
 ]
 ENDED: frozenset[str] = frozenset({"completed", "compensated", "abandoned"})
 
+#: An owner that begins so is no node but an export under way: no scan claims or releases such a saga.
+EXPORT_OWNER = "export:"
+
+#: Messages that may wait in one saga's inbox.
+INBOX_LIMIT = 1_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
@@ -308,7 +314,9 @@ class Counters:
 class Store(Protocol):
     """Definitions, sagas with their journals and inboxes, and the nodes that run them.
 
-    Every write is durable when the call returns (within the durability that was configured).
+    Texts are free of lone surrogates; bytes are opaque.
+    Every write is durable when the call returns (within the durability that was configured), and a read
+    that begins after it in the same process sees it. A call that is cancelled is applied wholly or not at all.
     Every call may raise :class:`~saga.errors.StoreUnavailable` (nothing was written) and every write
     :class:`~saga.errors.StoreUnknown` (it may have been).
     """
@@ -323,6 +331,15 @@ class Store(Protocol):
 
     async def ping(self) -> None:
         """Return when the store can be written to; raises :class:`~saga.errors.StoreUnavailable` if not."""
+
+    def backlog(self) -> float:
+        """Return how many seconds the oldest queued write has waited; ``inf`` when the queue is full.
+
+        Starts are turned away while this is long; a start into a full queue is StoreUnavailable.
+        """
+
+    async def failed(self) -> str:
+        """Return only when the store has stopped for good, with the reason: the process has to end then."""
 
     # definitions
 
@@ -352,8 +369,9 @@ class Store(Protocol):
     async def claim(self, node: str, limit: int, now: float) -> Sequence[Claimed]:
         """Take up to ``limit`` unowned sagas that are due or have a message.
 
-        Longest due first, but one place in four goes to sagas nobody has run yet, newest demand included,
-        so that a long backlog starves nobody. The fence rises unless this node held the saga last.
+        Longest due first, but one place in four, counted across calls, goes to sagas nobody has run yet
+        (fence 0), so that a long backlog starves nobody. A message makes its saga due from its ``at``, and
+        claimable even before. The fence rises unless this node held the saga last.
         """
 
     async def take(self, saga_id: str, node: str) -> Claimed | None:
@@ -367,7 +385,7 @@ class Store(Protocol):
         """
 
     async def next_due(self) -> float | None:
-        """Return the earliest wake time of an unowned saga, None when there is none."""
+        """Return the earliest time an unowned saga is due (by a message, too), None when there is none."""
 
     # the inbox
 
@@ -380,6 +398,9 @@ class Store(Protocol):
     async def inboxes(self, node: str) -> Sequence[str]:
         """Return the ids of the sagas this node owns that have messages waiting."""
 
+    async def owned(self, node: str) -> Sequence[str]:
+        """Return the ids of the sagas this node owns: what a claim took whose answer was lost."""
+
     # reading
 
     async def load(self, saga_id: str) -> Record | None:
@@ -391,7 +412,7 @@ class Store(Protocol):
     # nodes
 
     async def join(self, node: str) -> None:
-        """Make the node known, with beat 0."""
+        """Make the node known, with beat 0; one that is known already stays as it is."""
 
     async def beat(self, node: str, beat: int) -> bool:
         """Record a heartbeat; False when the node is dead or unknown, and it must drop every saga."""
@@ -403,7 +424,10 @@ class Store(Protocol):
         """Mark a node dead if its beat is still this one; False when it has moved on."""
 
     async def release_dead(self) -> int:
-        """Release every saga whose owner is dead or unknown, raising its fence; returns how many."""
+        """Release every saga whose owner is dead or unknown, raising its fence; returns how many.
+
+        They are due at once, whatever their wake time: the owner may have left calls open.
+        """
 
     async def leave(self, node: str) -> None:
-        """Release every saga the node owns, as it stands, and forget the node."""
+        """Release every saga the node owns, as it stands but due at once, and forget the node."""
