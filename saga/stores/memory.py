@@ -1,0 +1,356 @@
+"""The store that keeps everything in memory: the reference every other store is compared with.
+
+Nothing survives the process. No method awaits between reading and writing, so each is atomic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from saga.errors import LeaseLost, MessagesWaiting
+from saga.ports import (
+    EXPORT_OWNER,
+    INBOX_LIMIT,
+    Append,
+    Claimed,
+    Counters,
+    Delivered,
+    Existing,
+    Lease,
+    Listed,
+    Message,
+    NewSaga,
+    NodeRow,
+    Query,
+    Record,
+    StoredDefinition,
+    Summary,
+)
+from saga.stores import fresh_places
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Saga:
+    """One saga as it is kept."""
+
+    id: str
+    start_key: str | None
+    fingerprint: str
+    format: int
+    entries: list[bytes]
+    summary: Summary
+    owner: str | None
+    #: Who owned it last; None when nobody has, or when it was taken from a dead owner.
+    held_by: str | None
+    fence: int
+    #: Epoch seconds from which an unowned saga is due; None when nothing but a message can move it.
+    due_at: float | None
+    inbox: dict[str, Message] = field(default_factory=dict)
+    #: Ids of all messages it ever got: a folded one still counts as a duplicate.
+    seen: set[str] = field(default_factory=set)
+
+    def record(self) -> Record:
+        return Record(
+            id=self.id,
+            start_key=self.start_key,
+            fingerprint=self.fingerprint,
+            owner=self.owner,
+            fence=self.fence,
+            format=self.format,
+            entries=tuple(self.entries),
+            messages=tuple(self.inbox.values()),
+        )
+
+    def is_leased(self, lease: Lease) -> bool:
+        return (self.owner, self.fence, len(self.entries)) == (lease.node, lease.fence, lease.seq)
+
+    def is_claimable(self, now: float) -> bool:
+        return bool(self.inbox) or (self.due_at is not None and self.due_at <= now)
+
+    def due_by(self, at: float) -> None:
+        self.due_at = at if self.due_at is None else min(self.due_at, at)
+
+
+@dataclass(slots=True)
+class _Name:
+    """The versions of one definition, oldest first."""
+
+    versions: list[StoredDefinition] = field(default_factory=list)
+    deleted: bool = False
+
+    def shown(self, stored: StoredDefinition) -> StoredDefinition:
+        return replace(stored, deleted=self.deleted)
+
+
+class MemoryStore:
+    """Sagas for tests and trials; satisfies :class:`~saga.ports.Store`."""
+
+    def __init__(self) -> None:
+        self.counters = Counters()
+        self._names: dict[str, _Name] = {}
+        self._sagas: dict[str, _Saga] = {}
+        #: The same sagas again, split so that scans never meet an ended one: owned, and unowned but due.
+        self._owned: dict[str, _Saga] = {}
+        self._due: dict[str, _Saga] = {}
+        self._nodes: dict[str, NodeRow] = {}
+        self._places = 0
+
+    async def open(self) -> None:
+        """Do nothing."""
+
+    async def close(self) -> None:
+        """Keep everything: a test may go on with the same store."""
+
+    async def ping(self) -> None:
+        """Do nothing."""
+
+    def backlog(self) -> float:
+        """Return 0.0: nothing is ever queued."""
+        return 0.0
+
+    async def failed(self) -> str:
+        """Wait until cancelled: memory does not fail."""
+        never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        return await never
+
+    # definitions
+
+    async def put_definition(self, name: str, document: bytes, at: float) -> tuple[StoredDefinition, bool]:
+        """See :meth:`saga.ports.Store.put_definition`."""
+        known = self._names.setdefault(name, _Name())
+        if known.versions and not known.deleted and known.versions[-1].document == document:
+            return known.versions[-1], False
+        version = len(known.versions) + 1
+        stored = StoredDefinition(name=name, version=version, document=document, created_at=at)
+        known.versions.append(stored)
+        known.deleted = False
+        self.counters.commits += 1
+        return stored, True
+
+    async def delete_definition(self, name: str) -> bool:
+        """See :meth:`saga.ports.Store.delete_definition`."""
+        known = self._names.get(name)
+        if known is None or known.deleted:
+            return False
+        known.deleted = True
+        self.counters.commits += 1
+        return True
+
+    async def definition(self, name: str, version: int | None = None) -> StoredDefinition | None:
+        """See :meth:`saga.ports.Store.definition`."""
+        known = self._names.get(name, _Name())
+        wanted = len(known.versions) if version is None else version
+        return known.shown(known.versions[wanted - 1]) if 1 <= wanted <= len(known.versions) else None
+
+    async def definitions(self) -> Sequence[StoredDefinition]:
+        """See :meth:`saga.ports.Store.definitions`."""
+        return [known.versions[-1] for _, known in sorted(self._names.items()) if not known.deleted]
+
+    async def versions(self, name: str) -> Sequence[StoredDefinition]:
+        """See :meth:`saga.ports.Store.versions`."""
+        known = self._names.get(name, _Name())
+        return [known.shown(stored) for stored in known.versions]
+
+    # sagas: whoever starts or owns one
+
+    async def start(self, saga: NewSaga) -> Existing | None:
+        """See :meth:`saga.ports.Store.start`."""
+        if there := self._sagas.get(saga.id):
+            return Existing(id=there.id, start_key=there.start_key, fingerprint=there.fingerprint)
+        kept = _Saga(
+            id=saga.id,
+            start_key=saga.start_key,
+            fingerprint=saga.fingerprint,
+            format=saga.format,
+            entries=list(saga.entries),
+            summary=saga.summary,
+            owner=saga.owner,
+            held_by=saga.owner,
+            fence=0 if saga.owner is None else 1,
+            due_at=saga.wake_at,
+        )
+        self._sagas[saga.id] = kept
+        self.counters.starts += 1
+        self._changed(kept)
+        return None
+
+    async def claim(self, node: str, limit: int, now: float) -> Sequence[Claimed]:
+        """See :meth:`saga.ports.Store.claim`."""
+        due = [saga for saga in self._due.values() if saga.is_claimable(now)]
+        due.sort(key=_longest_due)
+        fresh = [saga for saga in due if saga.fence == 0][: fresh_places(self._places, limit)]
+        taken = set(fresh)
+        chosen = fresh + [saga for saga in due if saga not in taken][: limit - len(fresh)]
+        self._places += len(chosen)
+        return [self._give(saga, node) for saga in sorted(chosen, key=_longest_due)]
+
+    async def take(self, saga_id: str, node: str) -> Claimed | None:
+        """See :meth:`saga.ports.Store.take`."""
+        saga = self._sagas.get(saga_id)
+        return None if saga is None or saga.owner is not None else self._give(saga, node)
+
+    async def append(self, lease: Lease, batch: Append) -> Lease:
+        """See :meth:`saga.ports.Store.append`."""
+        saga = self._sagas.get(lease.saga_id)
+        if saga is None or not saga.is_leased(lease):
+            raise LeaseLost(f"{lease.saga_id} is no longer held as {lease}")
+        left = {id: message for id, message in saga.inbox.items() if id not in batch.folded}
+        if left and (batch.release or any(message.about in batch.settles for message in left.values())):
+            raise MessagesWaiting(f"{lease.saga_id} has {len(left)} messages to fold first")
+        saga.entries += batch.entries
+        saga.summary = batch.summary
+        saga.inbox = left
+        saga.due_at = batch.wake_at
+        for message in left.values():
+            saga.due_by(message.at)
+        saga.fence += batch.raise_fence
+        saga.owner = None if batch.release else lease.node
+        self.counters.appends += 1
+        self._changed(saga)
+        return replace(lease, fence=saga.fence, seq=len(saga.entries))
+
+    async def next_due(self) -> float | None:
+        """See :meth:`saga.ports.Store.next_due`."""
+        return min((saga.due_at for saga in self._due.values() if saga.due_at is not None), default=None)
+
+    # the inbox
+
+    async def deliver(self, saga_id: str, message: Message) -> Delivered:
+        """See :meth:`saga.ports.Store.deliver`."""
+        saga = self._sagas.get(saga_id)
+        if saga is None:
+            return Delivered(result="unknown")
+        if message.id in saga.seen:
+            return Delivered(result="duplicate", owner=saga.owner)
+        if len(saga.inbox) >= INBOX_LIMIT:
+            return Delivered(result="full", owner=saga.owner)
+        saga.inbox[message.id] = message
+        saga.seen.add(message.id)
+        saga.due_by(message.at)
+        self._changed(saga)
+        return Delivered(result="new", owner=saga.owner)
+
+    async def messages(self, saga_id: str) -> Sequence[Message]:
+        """See :meth:`saga.ports.Store.messages`."""
+        saga = self._sagas.get(saga_id)
+        return [] if saga is None else list(saga.inbox.values())
+
+    async def inboxes(self, node: str) -> Sequence[str]:
+        """See :meth:`saga.ports.Store.inboxes`."""
+        return sorted(saga.id for saga in self._owned_by(node) if saga.inbox)
+
+    async def owned(self, node: str) -> Sequence[str]:
+        """See :meth:`saga.ports.Store.owned`."""
+        return sorted(saga.id for saga in self._owned_by(node))
+
+    # reading
+
+    async def load(self, saga_id: str) -> Record | None:
+        """See :meth:`saga.ports.Store.load`."""
+        saga = self._sagas.get(saga_id)
+        return None if saga is None else saga.record()
+
+    async def list(self, query: Query) -> Sequence[Listed]:
+        """See :meth:`saga.ports.Store.list`."""
+        found = sorted(
+            (saga for saga in self._sagas.values() if _matches(saga, query)), key=_place, reverse=True
+        )
+        return [
+            Listed(id=saga.id, owner=saga.owner, fence=saga.fence, summary=saga.summary)
+            for saga in found[: query.limit]
+        ]
+
+    # nodes
+
+    async def join(self, node: str) -> None:
+        """See :meth:`saga.ports.Store.join`."""
+        self._nodes.setdefault(node, NodeRow(id=node, beat=0, dead=False))
+        self.counters.commits += 1
+
+    async def beat(self, node: str, beat: int) -> bool:
+        """See :meth:`saga.ports.Store.beat`."""
+        row = self._nodes.get(node)
+        if row is None or row.dead:
+            return False
+        self._nodes[node] = replace(row, beat=beat)
+        self.counters.commits += 1
+        return True
+
+    async def nodes(self) -> Sequence[NodeRow]:
+        """See :meth:`saga.ports.Store.nodes`."""
+        return [self._nodes[id] for id in sorted(self._nodes)]
+
+    async def bury(self, node: str, beat: int) -> bool:
+        """See :meth:`saga.ports.Store.bury`."""
+        row = self._nodes.get(node)
+        if row is None or row.beat != beat:
+            return False
+        self._nodes[node] = replace(row, dead=True)
+        self.counters.commits += 1
+        return True
+
+    async def release_dead(self) -> int:
+        """See :meth:`saga.ports.Store.release_dead`."""
+        living = {row.id for row in self._nodes.values() if not row.dead}
+        orphans = [saga for saga in self._owned.values() if not _is_alive(saga.owner, living)]
+        for saga in orphans:
+            saga.fence += 1
+            saga.held_by = None
+        self._release(orphans)
+        return len(orphans)
+
+    async def leave(self, node: str) -> None:
+        """See :meth:`saga.ports.Store.leave`."""
+        self._release(self._owned_by(node))
+        self._nodes.pop(node, None)
+
+    # what the methods share
+
+    def _changed(self, saga: _Saga) -> None:
+        """Count one write, and keep the two indexes true."""
+        self.counters.commits += 1
+        self._owned.pop(saga.id, None)
+        self._due.pop(saga.id, None)
+        if saga.owner is not None:
+            self._owned[saga.id] = saga
+        elif saga.due_at is not None:
+            self._due[saga.id] = saga
+
+    def _owned_by(self, node: str) -> Sequence[_Saga]:
+        return [saga for saga in self._owned.values() if saga.owner == node]
+
+    def _give(self, saga: _Saga, node: str) -> Claimed:
+        saga.fence += saga.held_by != node
+        saga.owner = saga.held_by = node
+        self._changed(saga)
+        lease = Lease(saga_id=saga.id, node=node, fence=saga.fence, seq=len(saga.entries))
+        return Claimed(lease=lease, record=saga.record())
+
+    def _release(self, sagas: Iterable[_Saga]) -> None:
+        for saga in sagas:
+            saga.owner = None
+            saga.due_by(saga.summary.updated_at)
+            self._changed(saga)
+
+
+def _longest_due(saga: _Saga) -> tuple[float, str]:
+    assert saga.due_at is not None
+    return saga.due_at, saga.id
+
+
+def _place(saga: _Saga) -> tuple[float, str]:
+    return saga.summary.started_at, saga.id
+
+
+def _matches(saga: _Saga, query: Query) -> bool:
+    return (
+        (query.statuses is None or saga.summary.status in query.statuses)
+        and query.definition in (None, saga.summary.definition)
+        and (query.after is None or _place(saga) < query.after)
+    )
+
+
+def _is_alive(owner: str | None, living: set[str]) -> bool:
+    return owner is None or owner in living or owner.startswith(EXPORT_OWNER)
