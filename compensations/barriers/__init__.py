@@ -1,0 +1,1 @@
+"""Ledgers for the guard of :mod:`compensations.barrier`, one technology per file."""
