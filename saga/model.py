@@ -1,0 +1,387 @@
+"""What a saga definition is: its parts, as frozen pydantic models.
+
+A model stands for a definition as it is written, with only some of its fields set, as well as for the
+normalised one, in which every default is written out: pydantic remembers which fields were set, and
+:meth:`SagaDefinition.document` writes out the others. Only normalised definitions are executed.
+
+Here the *shape* is checked; how the parts fit together is checked by :mod:`saga.checks`.
+Durations are ``float`` seconds, and text such as ``10m`` in a document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import cached_property
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    Tag,
+    ValidationInfo,
+    WrapSerializer,
+    model_serializer,
+)
+
+from saga.durations import checked_duration, format_duration, parse_duration
+from saga.graph import Graph
+from saga.normal import write_out
+
+#: Names of definitions, steps, services, signals, labels and secrets.
+NAME = r"^[a-z][a-z0-9_]{0,63}$"
+Name: TypeAlias = Annotated[str, StringConstraints(pattern=NAME)]
+
+Kind: TypeAlias = Literal["action", "wait", "signal", "saga", "worker", "fail"]
+#: Every kind of step, in the order they are looked for.
+KINDS: tuple[Kind, ...] = ("action", "wait", "signal", "saga", "worker", "fail")
+
+Position: TypeAlias = Literal["before", "pivot", "after"]
+Verdict: TypeAlias = Literal["succeeded", "refused", "retry", "uncertain", "pending"]
+Method: TypeAlias = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+#: Validation context of a value that was read from a document, not made in Python.
+DOCUMENT: Mapping[str, bool] = MappingProxyType({"document": True})
+
+
+def _duration(value: Any, info: ValidationInfo) -> Any:
+    """Take text; made in Python also seconds or a ``timedelta``."""
+    if isinstance(value, str):
+        return parse_duration(value)
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("a duration is text: write a number and a unit, as in 250ms, 5s or 24h")
+    if info.context:
+        raise ValueError(f"a duration is text with a unit: did you mean {value}s?")
+    return checked_duration(value)
+
+
+def _unlimited(value: Any) -> Any:
+    return None if value == "unlimited" else value
+
+
+Duration: TypeAlias = Annotated[float, BeforeValidator(_duration), PlainSerializer(format_duration)]
+#: A duration, or None for one that never ends, which is ``unlimited`` in a document.
+Unlimited: TypeAlias = Annotated[
+    float | None,
+    BeforeValidator(lambda value, info: None if _unlimited(value) is None else _duration(value, info)),
+    PlainSerializer(lambda value: "unlimited" if value is None else format_duration(value)),
+]
+Attempts: TypeAlias = Annotated[
+    int | None,
+    Field(strict=True, ge=1, le=1_000_000),
+    BeforeValidator(_unlimited),
+    PlainSerializer(lambda value: "unlimited" if value is None else value),
+]
+
+
+#: Whole numbers are written without a fraction.
+Factor: TypeAlias = Annotated[
+    float,
+    Field(strict=True, ge=1, le=100),
+    PlainSerializer(lambda value: int(value) if value.is_integer() else value),
+]
+
+
+class _Part(BaseModel):
+    """One part of a definition: frozen, and without fields nobody knows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    #: Fields in which a null is a value, and not the same as leaving the field out.
+    nullable: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_nulls(self, handler: SerializerFunctionWrapHandler, _info: SerializationInfo) -> Any:
+        written = handler(self)
+        return {name: value for name, value in written.items() if value is not None or name in self.nullable}
+
+
+class Retry(_Part):
+    """How often and how far apart attempts are made.
+
+    Attempt 1 is the first; the wait before attempt *n* + 1 is ``initial * factor ** (n - 1)``, at most ``max``.
+    """
+
+    #: Attempts in all, the first included; None for unlimited ones.
+    attempts: Attempts = 4
+    #: Wait before the second attempt.
+    initial: Duration = 0.2
+    #: What each wait is multiplied by to give the next.
+    factor: Factor = 2.0
+    #: Longest wait between two attempts.
+    max: Duration = 10.0
+    #: No attempt starts later than this after the first; None for no such bound.
+    within: Unlimited = None
+
+
+class Pending(_Part):
+    """What is done while a participant has answered 202 and not yet said what came of it."""
+
+    #: How long it may take until its outcome counts as uncertain.
+    timeout: Duration = 900.0
+    #: How far apart it is asked.
+    poll: Duration = 10.0
+
+
+class CallDefaults(_Part):
+    """What calls take that say nothing themselves."""
+
+    timeout: Duration = 10.0
+    retry: Retry = Retry()
+
+
+class Defaults(_Part):
+    """What the calls of one definition take that say nothing themselves."""
+
+    #: For actions; after the pivot only the timeout.
+    action: CallDefaults = CallDefaults()
+    #: For compensations, and for the retries of steps after the pivot and of a pivot in doubt.
+    compensation: CallDefaults = CallDefaults()
+
+
+class Service(_Part):
+    """Where a participant is."""
+
+    #: Base address, absolute; a call's path is appended to it.
+    url: str
+    #: How long the participant remembers an idempotency key; None: for ever.
+    key_lifetime: Duration | None = None
+
+
+def _method(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _statuses(value: Any) -> Any:
+    """YAML reads 404 as a number; a class may be written in capitals."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        (str(key).lower() if isinstance(key, str | int) and not isinstance(key, bool) else key): verdict
+        for key, verdict in value.items()
+    }
+
+
+class Call(_Part):
+    """One HTTP request to a participant: an action or a compensation."""
+
+    nullable = frozenset({"body"})
+
+    #: Name of the service it goes to; a compensation's is its action's when it names neither.
+    service: Name | None = None
+    #: An absolute address in place of a service.
+    url: str | None = None
+    method: Annotated[Method, BeforeValidator(_method)] = "POST"
+    #: Appended to the base address; each ``${…}`` is one segment or part of one.
+    path: str = ""
+    query: dict[str, Any] = {}
+    headers: dict[str, str] = {}
+    #: JSON with ``${…}``; sent only when it is set, null included: see :attr:`has_body`.
+    body: Any = None
+    #: Of one attempt.
+    timeout: Duration = 10.0
+    retry: Retry = Retry()
+    #: "text" takes a complete body of any kind as text.
+    accept: Literal["json", "text"] = "json"
+    #: What a status code or class means ("404", "5xx") where it is not the usual.
+    on_status: Annotated[dict[str, Verdict], BeforeValidator(_statuses)] = {}
+    #: A condition over ``response``: the participant said no although its status says yes.
+    refused_when: str | None = None
+    pending: Pending = Pending()
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a body is sent; a body of null is sent as JSON null."""
+        return "body" in self.model_fields_set
+
+
+#: The names under which Python definitions read well; the coordinator treats both alike.
+Action = Call
+Compensation = Call
+
+
+class Worker(_Part):
+    """Work that is put into a queue, and done by a worker that polls it."""
+
+    nullable = frozenset({"input"})
+
+    queue: Name
+    input: Any = None
+    #: How long a worker has for it before its lease runs out.
+    timeout: Duration = 10.0
+    retry: Retry = Retry()
+
+
+class Signal(_Part):
+    """A message from outside that the step waits for."""
+
+    name: Name
+    #: How long it waits; None: for ever.
+    timeout: Duration | None = None
+
+
+class ChildSaga(_Part):
+    """A saga that is started and awaited as a step."""
+
+    nullable = frozenset({"input"})
+
+    #: The child's definition.
+    name: Name
+    #: Its version; None until the parent is stored, which pins it.
+    version: Annotated[int, Field(strict=True, ge=1)] | None = None
+    input: Any = None
+
+
+def _compensation_tag(value: Any) -> str:
+    if isinstance(value, str):
+        return "none"
+    return "worker" if isinstance(value, Worker) or (isinstance(value, dict) and "worker" in value) else "call"
+
+
+def _worker_of(value: Any) -> Any:
+    """Take ``{"worker": …}`` off; anything beside the worker is an unknown field of it."""
+    if not isinstance(value, dict) or "worker" not in value:
+        return value
+    beside = {name: item for name, item in value.items() if name != "worker"}
+    return {**value["worker"], **beside} if beside and isinstance(value["worker"], dict) else value["worker"]
+
+
+def _as_worker(value: Any, handler: SerializerFunctionWrapHandler) -> Any:
+    return {"worker": handler(value)}
+
+
+AnyCompensation: TypeAlias = Annotated[
+    Annotated[Call, Tag("call")]
+    | Annotated[Worker, BeforeValidator(_worker_of), WrapSerializer(_as_worker), Tag("worker")]
+    | Annotated[Literal["none"], Tag("none")],
+    Discriminator(_compensation_tag),
+]
+
+
+class Step(_Part):
+    """An action and, if it can be undone, its compensation; or a wait, a signal, a child saga, a no."""
+
+    nullable = frozenset({"output"})
+
+    name: Name
+    #: Names of the steps it waits for; not set: the step above it.
+    after: tuple[str, ...] = ()
+    #: A condition; where it does not hold the step is skipped.
+    when: str | None = None
+    #: An array; the step runs once for each of its items.
+    for_each: str | None = None
+    #: How many instances of a ``for_each`` run at once.
+    max_parallel: Annotated[int, Field(strict=True, ge=1, le=1000)] = 10
+    action: Call | None = None
+    #: A duration, an RFC 3339 time, or ``${…}``.
+    wait: str | None = None
+    signal: Signal | None = None
+    saga: ChildSaga | None = None
+    worker: Worker | None = None
+    #: The reason of a business no.
+    fail: str | None = None
+    #: Once it has succeeded, the saga only goes forward.
+    pivot: Annotated[bool, Field(strict=True)] = False
+    #: "continue" tolerates a certain refusal.
+    on_refused: Literal["compensate", "continue"] = "compensate"
+    #: Not ended by then: the saga is late.
+    due: Duration | None = None
+    #: What the step leaves for others, a template over ``response``; see :attr:`has_output`.
+    output: Any = None
+    #: JSON pointers into the output that are masked wherever it is shown.
+    sensitive: tuple[str, ...] = ()
+    compensation: AnyCompensation | None = None
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Every kind that is set; exactly one in a definition that passed its checks."""
+        return tuple(kind for kind in KINDS if getattr(self, kind) is not None)
+
+    @property
+    def kind(self) -> Kind:
+        """What the step is."""
+        return next(iter(self.kinds), "action")
+
+    @property
+    def has_output(self) -> bool:
+        """Whether an output is given; without one the whole body is the output."""
+        return "output" in self.model_fields_set
+
+
+class SagaDefinition(_Part):
+    """A named template of sagas."""
+
+    nullable = frozenset({"output"})
+
+    name: Name
+    description: str | None = None
+    #: JSON Schema 2020-12 for the input; None takes any.
+    input: dict[str, Any] | None = None
+    #: JSON pointers into the input that are masked wherever it is shown.
+    sensitive: tuple[str, ...] = ()
+    services: dict[Name, Service] = {}
+    #: Deadline of the forward part.
+    timeout: Duration | None = None
+    #: Not ended by then: the saga is late.
+    due: Duration | None = None
+    #: Templates over ``input`` and ``saga`` of what sagas are searched by; text, numbers and booleans.
+    labels: dict[Name, Any] = {}
+    defaults: Defaults = Defaults()
+    steps: tuple[Step, ...]
+    #: What the saga as a whole gives, a template over ``steps``; see :attr:`has_output`.
+    output: Any = None
+
+    @property
+    def has_output(self) -> bool:
+        """Whether an output is given."""
+        return "output" in self.model_fields_set
+
+    @cached_property
+    def _by_name(self) -> dict[str, Step]:
+        return {step.name: step for step in reversed(self.steps)}
+
+    def step(self, name: str) -> Step:
+        """Return the step of that name; KeyError when there is none."""
+        return self._by_name[name]
+
+    @cached_property
+    def graph(self) -> Graph:
+        """Which step waits for which."""
+        return Graph.of(
+            [(each.name, each.after if "after" in each.model_fields_set else None) for each in self.steps]
+        )
+
+    @cached_property
+    def pivot(self) -> str | None:
+        """Name of the pivot; None when every step can be undone."""
+        return next((step.name for step in self.steps if step.pivot), None)
+
+    def position(self, name: str) -> Position:
+        """Return where a step stands; everything is "before" when there is no pivot."""
+        if self.pivot is None or name in self.graph.upstream(self.pivot):
+            return "before"
+        if name == self.pivot:
+            return "pivot"
+        return "after" if name in self.graph.downstream(self.pivot) else "before"
+
+    def normalised(self) -> SagaDefinition:
+        """Return the definition with every default written out; of a normalised one an equal one."""
+        return SagaDefinition.model_validate(write_out(self._written()), context=dict(DOCUMENT))
+
+    def document(self) -> dict[str, Any]:
+        """Return the normalised JSON document; members stand in the order of the fields here."""
+        return self.normalised()._written()  # noqa: SLF001 -- the same class
+
+    def _written(self) -> dict[str, Any]:
+        """Return what is set, as JSON."""
+        return self.model_dump(mode="json", exclude_unset=True)
