@@ -23,22 +23,17 @@ personal data, and details are shown in lists and logs.
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, Literal, Protocol, TypeAlias
-from urllib.parse import SplitResult, urljoin, urlsplit
 
-from pydantic_core import from_json
-
+from saga.addresses import same_host
 from saga.backoff import parse_retry_after
+from saga.bodies import Read, read_json, read_text
 from saga.expressions import truth
 from saga.ports import Answer, Answered, NotSent, Phase
 
-#: Arrays and objects within one another, in a body that is still readable.
-MAX_DEPTH: Final = 64
 #: Characters of a detail.
 MAX_DETAIL: Final = 500
 
@@ -249,14 +244,14 @@ def callback_outcome(
     detail, on one line.
     """
     if outcome == "succeeded":
-        return _unless_refused(call, _Read(value=output), None, {})
+        return _unless_refused(call, Read(value=output), None, {})
     words = "".join(char if char.isprintable() else " " for char in (error or "")[:MAX_DETAIL])
     detail = words.strip() or f"called back: the {phase} is refused"
     return Refused(detail=detail, declared=False, status=None)
 
 
 def _unless_refused(
-    call: Call, read: _Read, status: int | None, headers: Mapping[str, str]
+    call: Call, read: Read, status: int | None, headers: Mapping[str, str]
 ) -> Succeeded | Refused:
     """Return the success, or the refusal when ``refused_when`` is true of it."""
     if call.refused_when is not None:
@@ -269,101 +264,15 @@ def _unless_refused(
     return Succeeded(body=read.value, status=status, headers=headers)
 
 
-# --------------------------------------------------------------------------- bodies
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Read:
-    """A body as a value, or what is wrong with it."""
-
-    value: Any = None
-    #: Ends a sentence that begins with "the body"; None when it was read.
-    problem: str | None = None
-
-
-_FAULTS: Final[Mapping[str, _Read]] = {
-    "cut": _Read(problem="ends early or is garbled"),
-    "too-large": _Read(problem="is over the size limit"),
-    "slow": _Read(problem="did not end in time"),
+_FAULTS: Final[Mapping[str, Read]] = {
+    "cut": Read(problem="ends early or is garbled"),
+    "too-large": Read(problem="is over the size limit"),
+    "slow": Read(problem="did not end in time"),
 }
-_NOT_JSON: Final = _Read(problem="is not JSON")
-_EMPTY: Final = _Read()
-_BOM: Final = b"\xef\xbb\xbf"
-
-#: Without one of these no number can overflow to infinity: it needs a run of 300 digits before the point,
-#: or an exponent of two digits.
-_MAY_OVERFLOW: Final = re.compile(rb"[0-9][eE]\+?[0-9]{2}|[0-9]{250}")
 
 
-def _read(call: Call, answer: Answered) -> _Read:
+def _read(call: Call, answer: Answered) -> Read:
     """Return the body as the call accepts it; an empty one is null."""
     if answer.fault is not None:
         return _FAULTS[answer.fault]
-    if call.accept == "text":
-        # Any complete body is text; what is not UTF-8 in it is replaced rather than doubted.
-        return _Read(value=answer.body.decode("utf-8", "replace"))
-    return _read_json(answer.body)
-
-
-def _read_json(body: bytes) -> _Read:
-    """Return the body as JSON (RFC 8259): finite numbers, no lone surrogates, at most 64 deep.
-
-    Integers are exact, up to the 4,300 digits Python converts. A byte order mark is ignored, as section 8.1
-    of the RFC allows.
-    """
-    text = body.removeprefix(_BOM)
-    if not text.strip(b" \t\r\n"):
-        return _EMPTY
-    try:
-        value = from_json(text, allow_inf_nan=False)
-    except ValueError:
-        return _NOT_JSON
-    # Most bodies can be seen to be sound without a walk through them.
-    shallow = text.count(b"[") + text.count(b"{") <= MAX_DEPTH
-    if (shallow and not _MAY_OVERFLOW.search(text)) or _is_sound(value):
-        return _Read(value=value)
-    return _Read(problem=f"holds a number beyond a double, or is nested over {MAX_DEPTH} deep")
-
-
-def _is_sound(value: Any) -> bool:
-    """Say whether every number is finite and nothing is nested too deep.
-
-    ``from_json`` refuses the word ``Infinity`` but reads ``1e999`` as one.
-    """
-    level = [value]
-    for _ in range(MAX_DEPTH + 1):
-        if any(isinstance(item, float) and not math.isfinite(item) for item in level):
-            return False
-        inner = [item for item in level if isinstance(item, (dict, list))]
-        if not inner:
-            return True
-        level = [member for item in inner for member in (item.values() if isinstance(item, dict) else item)]
-    return False
-
-
-# --------------------------------------------------------------------------- addresses
-
-#: Visible ASCII but the backslash, which some readers take for a slash.
-_ADDRESS: Final = re.compile(r"[!-\[\]-~]{1,2000}")
-_PORTS: Final = {"http": 80, "https": 443}
-
-
-def same_host(base: str, location: str | None) -> str | None:
-    """Return the absolute address a ``Location`` names, None when it leaves scheme, host or port of base.
-
-    ``base`` is the address the request went to; a relative location is resolved against it (RFC 9110
-    section 10.2.2). A fragment is dropped. What is malformed or carries user-info is None.
-    """
-    if location is None or not _ADDRESS.fullmatch(location):
-        return None
-    try:
-        there = urlsplit(urljoin(base, location))
-        same = _origin(there) == _origin(urlsplit(base))
-    except ValueError:  # a port that is no number, a bracket left open
-        return None
-    return there._replace(fragment="").geturl() if same and "@" not in there.netloc else None
-
-
-def _origin(address: SplitResult) -> tuple[str, str | None, int | None]:
-    port = _PORTS.get(address.scheme) if address.port is None else address.port
-    return address.scheme, address.hostname, port
+    return read_text(answer.body) if call.accept == "text" else read_json(answer.body)

@@ -1,0 +1,409 @@
+"""Sends requests to participants: the only HTTP client of them.
+
+One call is one request on the wire. What an HTTP client does beyond that by itself is off or bounded here:
+
+* **A dropped connection is never answered by sending again.** aiohttp repeats PUT, DELETE and GET; a
+  middleware takes those errors out of its sight. It does take another connection of the pool when the one it
+  was given had gone bad *before* a byte was handed over, for then nothing has been sent.
+* **Certain or not.** :class:`~saga.ports.NotSent` is claimed only while no byte can have left: until the
+  connection is made, TLS included, and the request is handed to it. Everything later that brings no
+  status is :class:`~saga.ports.NoAnswer`, a reset on a reused connection too: a participant that closes an
+  idle connection and one that dies at work look the same from here.
+* **A stray answer is nobody's.** What a participant says on an idle connection (a 408 on its way out, a
+  second answer) would be taken as the answer to the next request; such a connection is not used again.
+* **Redirects, cookies, proxies from the environment:** none.
+* **Time** is bounded as a whole, so that a byte a second does not hold it up; making a connection is
+  bounded by three seconds within it.
+* **Bodies** are inflated by us, a megabyte at most, and never more in memory than that and one chunk.
+* **Addresses** are checked when connecting, after the name was resolved: link-local ones, where clouds
+  keep their metadata, are refused.
+* **Names** are resolved in threads of their own, one a name: a resolver that hangs for one participant
+  holds up no other, nor the end of the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.connector import AddrInfoType, Connection
+from multidict import CIMultiDict
+from yarl import URL
+
+from saga.addresses import is_refused
+from saga.bodies import Collector, Fault, Unreadable
+from saga.ports import Answer, Answered, Invocation, NoAnswer, NotSent, Poll
+
+#: Seconds to make a connection in: resolving, connecting, TLS.
+CONNECT_TIMEOUT: Final = 3.0
+#: Seconds an idle connection is kept for the next request.
+KEEP_ALIVE: Final = 60.0
+#: Seconds an address is used before its name is resolved again.
+DNS_TTL: Final = 300
+#: Characters of a detail.
+MAX_DETAIL: Final = 500
+
+
+class HttpInvoker:
+    """Invoke participants over HTTP/1.1, on connections that are kept alive.
+
+    It may be made outside an event loop and belongs to the first one it is used in. ``tls`` replaces the
+    default context (system authorities, host names checked). ``connections`` bounds the open ones, 0 not at
+    all: whoever calls bounds the calls, and a shared pool would let one slow participant starve the others.
+    """
+
+    def __init__(self, *, tls: ssl.SSLContext | None = None, connections: int = 0) -> None:
+        self._tls = tls
+        self._connections = connections
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+        self._deadlines: set[asyncio.Timeout] = set()
+
+    async def invoke(self, invocation: Invocation) -> Answer:
+        """Send exactly one request and return what came of it; raises nothing but cancellation.
+
+        Of the invocation's own headers those that would change the framing or pass for ours are left out.
+        """
+        try:
+            headers = _headers(invocation)
+        except (ValueError, OverflowError, OSError) as error:  # of times: which one depends on the platform
+            return NotSent(detail=f"the request cannot be made: {error}"[:MAX_DETAIL])
+        return await self._exchange(
+            invocation.method, invocation.url, headers, invocation.body, invocation.timeout
+        )
+
+    async def poll(self, poll: Poll) -> Answer:
+        """Ask once about a pending invocation."""
+        headers = CIMultiDict(_OURS)
+        headers.update(poll.headers)
+        return await self._exchange("GET", poll.url, headers, None, poll.timeout)
+
+    async def close(self) -> None:
+        """Close the connections, and end the calls in flight at once; closing twice changes nothing."""
+        self._closed = True
+        for deadline in self._deadlines:
+            if not deadline.expired():
+                deadline.reschedule(0)
+        if self._session is not None:
+            await self._session.close()
+
+    async def _exchange(
+        self, method: str, url: str, headers: CIMultiDict[str], body: bytes | None, timeout: float
+    ) -> Answer:
+        if self._closed:
+            return NotSent(detail=_STOPPING)
+        if not _VISIBLE.fullmatch(url):
+            return NotSent(detail="the address holds characters that are not percent-encoded")
+        wire, deadline = _Wire(), asyncio.timeout(timeout)
+        self._deadlines.add(deadline)
+        try:
+            async with deadline:
+                response = await self._open().request(
+                    method,
+                    URL(url, encoded=True),  # the path goes out as it is given
+                    headers=headers,
+                    data=body,
+                    skip_auto_headers=_NO_TYPE if body is None else None,
+                    allow_redirects=False,
+                    timeout=_timeouts(timeout),
+                    middlewares=(wire,),
+                )
+                await wire.read(response)
+        except Exception as error:  # noqa: BLE001 - whatever it is has to become an answer
+            return wire.failed(error, _STOPPING if self._closed else None)
+        finally:
+            self._deadlines.discard(deadline)
+        return wire.answered()
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=self._connections,
+                    limit_per_host=0,
+                    keepalive_timeout=KEEP_ALIVE,
+                    ttl_dns_cache=DNS_TTL,
+                    resolver=_Resolver(),
+                    socket_factory=_socket,
+                    ssl=True if self._tls is None else self._tls,
+                ),
+                request_class=_Request,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,
+            )
+        return self._session
+
+
+# --------------------------------------------------------------------------- headers
+
+_STOPPING: Final = "the coordinator is stopping"
+_VISIBLE: Final = re.compile(r"[!-~]+")
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NO_TYPE: Final = ("Content-Type",)
+
+#: Of a definition's headers, those that are ours or belong to the connection.
+_NOT_THEIRS: Final = re.compile(
+    r"host|content-.*|transfer-encoding|connection|keep-alive|te|trailer|upgrade|expect|accept-encoding"
+    r"|proxy-.*|idempotency-key|saga-.*|traceparent|tracestate",
+    re.IGNORECASE,
+)
+
+
+def _version() -> str:
+    try:
+        return version("saga-coordinator")
+    except PackageNotFoundError:  # run from a source tree
+        return "0"
+
+
+_OURS: Final = CIMultiDict({"User-Agent": f"saga-coordinator/{_version()}", "Accept-Encoding": "identity"})
+
+
+def _headers(invocation: Invocation) -> CIMultiDict[str]:
+    """Return the headers of an attempt; raises ``ValueError`` for a name that is none."""
+    headers = CIMultiDict(_OURS)
+    for name, value in invocation.headers.items():
+        if not _TOKEN.fullmatch(name):
+            raise ValueError("the name of a header is not one")
+        if not _NOT_THEIRS.fullmatch(name):
+            headers[name] = value
+    headers.update(
+        {
+            "Idempotency-Key": invocation.key,
+            "Saga-Id": invocation.saga_id,
+            "Saga-Definition": invocation.definition,
+            "Saga-Step": invocation.step,
+            "Saga-Phase": invocation.phase,
+            "Saga-Attempt": str(invocation.attempt),
+            "Saga-Fence": str(invocation.fence),
+            "Saga-Deadline": _rfc3339(invocation.deadline),
+        }
+    )
+    for name, optional in (
+        ("Content-Type", None if invocation.body is None else "application/json"),
+        ("Saga-Action-Key", invocation.action_key),
+        ("Saga-Callback", invocation.callback),
+        ("traceparent", invocation.traceparent),
+        ("tracestate", invocation.tracestate),
+    ):
+        if optional is not None:
+            headers[name] = optional
+    return headers
+
+
+def _rfc3339(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+# --------------------------------------------------------------------------- one request on its way
+
+#: Connections that had gone bad before anything was sent on them, for one request.
+_BAD_CONNECTIONS: Final = 8
+
+
+class _Stale(Exception):
+    """The connection cannot be used, and nothing was sent on it."""
+
+
+class _Lost(Exception):
+    """The request failed; the cause says how. Not an error aiohttp knows, so it does not send again."""
+
+
+class _Request(aiohttp.ClientRequest):
+    """Know whether any of the request may have left."""
+
+    sent = False
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        protocol = conn.protocol
+        # should_close: bytes came in that no request of ours had asked for.
+        if protocol is None or not protocol.is_connected() or protocol.should_close:
+            raise _Stale
+        self.sent = True
+        try:
+            return await super().send(conn)
+        except (aiohttp.ClientConnectionResetError, ValueError):
+            # Raised before the first byte is handed over: the connection is closing, or a header is
+            # forbidden. Whatever fails after that comes out of reading the answer.
+            self.sent = False
+            raise
+
+
+class _Wire:
+    """Follow one request, and say what came of it."""
+
+    __slots__ = ("_body", "_request", "_response")
+
+    def __init__(self) -> None:
+        self._request: aiohttp.ClientRequest | None = None
+        self._response: aiohttp.ClientResponse | None = None
+        self._body = Collector(None)
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Stand between aiohttp's loop of repetitions and the connection: it never sees a reason to repeat."""
+        self._request = request
+        for _ in range(_BAD_CONNECTIONS):
+            try:
+                return await handler(request)
+            except _Stale:
+                continue
+            except (aiohttp.ClientError, OSError) as error:
+                raise _Lost from error
+        raise _Lost from ConnectionError("the participant closes or speaks before it is asked")
+
+    async def read(self, response: aiohttp.ClientResponse) -> None:
+        """Read the whole body; raises when it has none, is too large or does not inflate."""
+        self._response = response
+        self._body = body = Collector(response.headers.get("Content-Encoding"))
+        content = response.content
+        try:
+            while not content.at_eof():
+                body.feed(await content.readany())
+            body.end()
+        finally:
+            # The connection of a response that was read to its end is back in the pool already; any other
+            # must not be used again.
+            response.close()
+
+    def answered(self, fault: Fault | None = None) -> Answered:
+        """Return the answer; its status must have been seen."""
+        response = self._response
+        if response is None:  # pragma: no cover - the callers look first
+            raise ValueError("there is no answer")
+        headers, body = _plain(response.headers), bytes(self._body.read)
+        return Answered(status=response.status, headers=headers, body=body, fault=fault)
+
+    def failed(self, error: Exception, why: str | None = None) -> Answer:
+        """Return what the error makes of the request; ``why`` replaces the error's own words."""
+        if self._response is not None:
+            if isinstance(error, Unreadable):
+                return self.answered(error.fault)
+            return self.answered("slow" if isinstance(error, TimeoutError) and why is None else "cut")
+        if isinstance(error, _Lost) and isinstance(error.__cause__, Exception):
+            error = error.__cause__
+        detail = (why or _why(error, sent=self._may_be_sent()))[:MAX_DETAIL]
+        return NoAnswer(detail=detail) if self._may_be_sent() else NotSent(detail=detail)
+
+    def _may_be_sent(self) -> bool:
+        if self._request is None:
+            return False
+        return not isinstance(self._request, _Request) or self._request.sent
+
+
+@lru_cache(maxsize=256)
+def _timeouts(timeout: float) -> aiohttp.ClientTimeout:
+    """Bound the connection only; the whole is bounded by our own deadline."""
+    connect = min(CONNECT_TIMEOUT, timeout)
+    return aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect)
+
+
+def _plain(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return names in lower case and values that are text: of other bytes than UTF-8 nothing is left."""
+    plain: dict[str, str] = {}
+    for given, value in headers.items():
+        name = given.lower()
+        if not value.isascii():
+            value = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        plain[name] = f"{plain[name]}, {value}" if name in plain else value
+    return plain
+
+
+def _why(error: Exception, *, sent: bool) -> str:
+    """Return a few words for a person; never an address, which may hold a secret."""
+    match error:
+        case TimeoutError():
+            return "no answer in time" if sent else "no connection in time"
+        case aiohttp.ClientConnectorDNSError():
+            return f"name not found: {error.host}"
+        case aiohttp.ClientConnectorCertificateError():
+            cause = error.certificate_error
+            return f"TLS failure: {getattr(cause, 'verify_message', None) or cause}"
+        case aiohttp.ClientConnectorError():
+            kind = "TLS failure" if isinstance(error.os_error, ssl.SSLError) else "no connection"
+            return f"{kind}: {_os_error(error.os_error)}"
+        case aiohttp.ClientResponseError():
+            return "the answer is not HTTP"
+        case aiohttp.ServerDisconnectedError():
+            return "the connection was closed before an answer"
+        case aiohttp.InvalidURL():
+            return "the address is malformed"
+        case OSError():
+            return _os_error(error)
+        case _:
+            return (
+                f"{type(error).__name__}: {error}" if isinstance(error, ValueError) else type(error).__name__
+            )
+
+
+def _os_error(error: OSError) -> str:
+    if error.errno is None or isinstance(error, (ssl.SSLError, PermissionError)):
+        return error.strerror or str(error) or type(error).__name__
+    return os.strerror(error.errno).lower()
+
+
+# --------------------------------------------------------------------------- connections
+
+
+class _Resolver(AbstractResolver):
+    """Resolve each name in a thread of its own, which does not hold up the end of the process.
+
+    aiohttp asks once for a name however many wait for it, so there are no more threads than names.
+    """
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Return the addresses of a name; raises ``OSError`` when there is none."""
+        found: Future[list[Any]] = Future()
+        threading.Thread(
+            target=_look_up, args=(found, host, port, family), name=f"resolve-{host}", daemon=True
+        ).start()
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address[0],
+                port=address[1],
+                family=kind,
+                proto=proto,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for kind, _, proto, _, address in await asyncio.wrap_future(found)
+        ]
+
+    async def close(self) -> None:
+        """Do nothing: a thread ends with its look-up."""
+
+
+def _look_up(found: Future[list[Any]], host: str, port: int, family: int) -> None:
+    if not found.set_running_or_notify_cancel():
+        return
+    try:
+        addresses = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG)
+    except (OSError, UnicodeError) as error:  # the latter: a label that is no name
+        found.set_exception(error if isinstance(error, OSError) else socket.gaierror(str(error)))
+    else:
+        found.set_result(addresses)
+
+
+def _socket(address: AddrInfoType) -> socket.socket:
+    """Make a socket for an address that was resolved; raises ``PermissionError`` for one that is refused."""
+    family, kind, proto, _, (host, *_) = address
+    if is_refused(str(host)):
+        raise PermissionError(errno.EACCES, f"{host} is a link-local or metadata address")
+    return socket.socket(family=family, type=kind, proto=proto)
