@@ -7,6 +7,7 @@ An adapter raises nothing but the errors of :mod:`saga.errors`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
@@ -115,6 +116,9 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Return after so many seconds of monotonic time."""
+
+    async def wait(self, event: asyncio.Event, seconds: float | None) -> bool:
+        """Return True once the event is set, False when it was not within so many seconds (None: for ever)."""
 
 
 # --------------------------------------------------------------------------- store
@@ -322,6 +326,8 @@ class Store(Protocol):
     """
 
     counters: Counters
+    #: True when other coordinators may use the store at the same time; then nodes have to show that they live.
+    shared: bool
 
     async def open(self) -> None:
         """Make the store ready; raises :class:`~saga.errors.StoreUnusable` when a person has to act."""
@@ -340,6 +346,9 @@ class Store(Protocol):
 
     async def failed(self) -> str:
         """Return only when the store has stopped for good, with the reason: the process has to end then."""
+
+    async def secret(self, name: str, fresh: bytes) -> bytes:
+        """Return the secret kept under the name, the same for every coordinator; ``fresh`` if there was none."""
 
     # definitions
 

@@ -1,0 +1,354 @@
+"""One saga, one turn: load → decide → act → record.
+
+A turn folds what has arrived (messages first, so that a callback that was answered is never overtaken), asks the
+decider, and appends everything in one durable write: the results and the intents of what is to be sent next. What
+it returns may be sent, and nothing else may.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
+
+from saga import entries as e
+from saga import views
+from saga.decider import Decision, Invoke, decide
+from saga.definition import SagaDefinition
+from saga.entries import Entry, encode
+from saga.errors import LeaseLost, MessagesWaiting, StoreUnavailable, StoreUnknown
+from saga.journal import evolve
+from saga.messages import fold
+from saga.outcomes import Outcome
+from saga.ports import Append, Clock, Lease, Message, Phase, Store, Telemetry
+from saga.settlement import lost, pending_policy, settle
+from saga.settlement import case as case_of
+from saga.state import SagaState, Status
+
+log = logging.getLogger(__name__)
+
+#: A saga that is due later than this many seconds from now is put down: it costs storage, not memory.
+KEEP = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The outcome of an attempt (its number), or of a poll (None)."""
+
+    step: str
+    phase: Phase
+    attempt: int | None
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenOver:
+    """The saga was claimed: what its last owner had open is in doubt."""
+
+
+Event: TypeAlias = Result | TakenOver
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A saga in memory: what its owner knows of it."""
+
+    lease: Lease
+    definition: SagaDefinition
+    state: SagaState
+    #: What has arrived and is not in the journal.
+    events: list[Event] = field(default_factory=list)
+    #: Messages may wait in the inbox.
+    inbox: bool = False
+    #: Requests and polls on the wire.
+    in_flight: int = 0
+    #: When each pending invocation was last asked for its outcome; ``inf`` while it is being asked.
+    polled: dict[tuple[str, Phase], float] = field(default_factory=dict)
+    #: A turn is under way; another is wanted after it.
+    turning: bool = False
+    again: bool = False
+    #: This node does not own it any more.
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollDue:
+    """A pending invocation whose outcome is to be asked for."""
+
+    step: str
+    phase: Phase
+    location: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What a turn allows."""
+
+    #: Intents that are durable: send these.
+    invocations: Sequence[Invoke]
+    polls: Sequence[PollDue]
+    #: When to have another turn, None when only an event calls for one.
+    wake_at: float | None
+    #: Invocations that were due and found no free place.
+    held_back: int
+    #: The saga was put down or has ended: this node holds it no more.
+    released: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class _Draft:
+    """A turn before it is durable."""
+
+    entries: list[Entry]
+    folded: list[str]
+    decision: Decision
+    granted: Sequence[Invoke]
+    state: SagaState
+    events: int
+
+
+Grant: TypeAlias = Callable[[int], int]
+
+
+class Engine:
+    """Advances sagas, one turn at a time; knows nothing of how many there are."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        telemetry: Telemetry,
+        *,
+        grant: Grant,
+        give_back: Callable[[int], None],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._store, self._clock, self._telemetry = store, clock, telemetry
+        #: Takes up to so many places for requests, and returns how many it got.
+        self._grant, self._give_back = grant, give_back
+        self._tell = tell
+        self._patient = AsyncRetrying(
+            retry=retry_if_exception_type(StoreUnavailable),
+            wait=wait_exponential(multiplier=0.05, max=2.0),
+            sleep=clock.sleep,
+            before_sleep=lambda retry: log.debug("the store is not available, attempt %d", retry.attempt_number),
+            reraise=True,
+        )
+
+    async def turn(self, run: Run) -> Turn:
+        """Fold what has arrived, decide, and make it durable; return what may be sent.
+
+        Waits as long as the store is unavailable. Raises :class:`~saga.errors.LeaseLost` when the saga is
+        another node's.
+        """
+        while True:
+            messages = await self._messages(run)
+            draft = self._draft(run, messages)
+            release = self._puts_down(run, draft)
+            if not draft.entries and not draft.folded and not release:
+                return self._turned(run, draft, released=False)
+            try:
+                lease = await self._append(run, draft, release=release)
+            except MessagesWaiting:
+                run.inbox = True
+                self._give_back(len(draft.granted))
+                continue
+            except BaseException:
+                self._give_back(len(draft.granted))
+                raise
+            return self._recorded(run, draft, lease, released=release)
+
+    # ----------------------------------------------------------------- load
+
+    async def _messages(self, run: Run) -> Sequence[Message]:
+        if not run.inbox:
+            return ()
+        run.inbox = False
+        return await self._patient.copy()(self._store.messages, run.state.id)
+
+    # ----------------------------------------------------------------- decide
+
+    def _draft(self, run: Run, messages: Sequence[Message]) -> _Draft:
+        now = self._clock.now()
+        try:
+            return self._drafted(run, messages, now, decides=True)
+        except Exception:
+            log.exception("saga %s: a turn failed; it is parked", run.state.id)
+        try:
+            return self._drafted(run, messages, now, decides=False)
+        except Exception:
+            log.exception("saga %s: what arrived cannot be recorded", run.state.id)
+        return self._parked(run, run.state, [], messages, now)
+
+    def _drafted(self, run: Run, messages: Sequence[Message], now: float, *, decides: bool) -> _Draft:
+        state, entries = run.state, []
+        for found in self._arrived(run, messages):
+            for entry in found(state, now):
+                state = evolve(state, entry)
+                entries.append(entry)
+        if not decides:
+            return self._parked(run, state, entries, messages, now)
+        decision = decide(run.definition, state, now)
+        places = self._grant(len(decision.invocations)) if decision.invocations else 0
+        granted = decision.invocations[:places]
+        state = decision.state
+        for invoke in granted:
+            state = evolve(state, invoke.intent)
+        return _Draft(
+            entries=[*entries, *decision.facts, *(invoke.intent for invoke in granted)],
+            folded=[message.id for message in messages],
+            decision=decision,
+            granted=granted,
+            state=state,
+            events=len(run.events),
+        )
+
+    def _arrived(
+        self, run: Run, messages: Sequence[Message]
+    ) -> Sequence[Callable[[SagaState, float], Sequence[Entry]]]:
+        definition = run.definition
+        folding = [
+            lambda state, now, message=message: fold(definition, state, message, now) for message in messages
+        ]
+        recording = [
+            lambda state, now, event=event: _recorded(definition, state, event, now) for event in run.events
+        ]
+        return [*folding, *recording]
+
+    def _parked(
+        self, run: Run, state: SagaState, entries: list[Entry], messages: Sequence[Message], now: float
+    ) -> _Draft:
+        """Return a turn that parks the saga, because the coordinator could not decide."""
+        if not state.ended and state.status is not Status.PARKED:
+            detail = "the coordinator could not decide; its log says why"
+            parked = e.SagaParked(at=now, cause="internal", detail=detail)
+            state = evolve(state, parked)
+            entries = [*entries, parked]
+        return _Draft(
+            entries=entries,
+            folded=[message.id for message in messages],
+            decision=Decision(facts=(), invocations=(), wake_at=None, state=state),
+            granted=(),
+            state=state,
+            events=len(run.events),
+        )
+
+    def _puts_down(self, run: Run, draft: _Draft) -> bool:
+        """Return whether the saga has nothing to do for this node in the next seconds."""
+        if draft.granted or len(draft.decision.invocations) > len(draft.granted) or run.in_flight:
+            return False
+        if draft.state.ended:
+            return True
+        wake = self._wake(run, draft)
+        return wake is None or wake > self._clock.now() + KEEP
+
+    def _wake(self, run: Run, draft: _Draft) -> float | None:
+        times = [due for due, _ in _polls(run.definition, draft.state, run.polled)]
+        if draft.decision.wake_at is not None:
+            times.append(draft.decision.wake_at)
+        return min(times, default=None)
+
+    # ----------------------------------------------------------------- record
+
+    async def _append(self, run: Run, draft: _Draft, *, release: bool) -> Lease:
+        batch = Append(
+            entries=[encode(entry) for entry in draft.entries],
+            summary=views.summary(run.definition, draft.state),
+            wake_at=self._wake(run, draft),
+            folded=draft.folded,
+            release=release,
+            settles=[about for entry in draft.entries if (about := _settles(entry)) is not None],
+            raise_fence=any(isinstance(entry, e.SagaAbandoned) for entry in draft.entries),
+        )
+        return await self._patient.copy()(self._append_once, run.lease, batch)
+
+    async def _append_once(self, lease: Lease, batch: Append) -> Lease:
+        try:
+            return await self._store.append(lease, batch)
+        except StoreUnknown:
+            return await self._read_back(lease, batch)
+
+    async def _read_back(self, lease: Lease, batch: Append) -> Lease:
+        """Find out whether a write whose answer was lost was applied; nothing is decided before."""
+        record = await self._patient.copy()(self._store.load, lease.saga_id)
+        if record is None:
+            raise LeaseLost(f"saga {lease.saga_id} is gone")
+        ours = record.entries[lease.seq :] == tuple(batch.entries)
+        fence = lease.fence + (1 if batch.raise_fence else 0)
+        holder = None if batch.release else lease.node
+        folded = not set(batch.folded) & {message.id for message in record.messages}
+        if ours and folded and (record.owner, record.fence) == (holder, fence):
+            return Lease(saga_id=lease.saga_id, node=lease.node, fence=fence, seq=len(record.entries))
+        if (record.owner, record.fence, len(record.entries)) == (lease.node, lease.fence, lease.seq):
+            raise StoreUnavailable("the write was not applied")
+        raise LeaseLost(f"saga {lease.saga_id} is another node's")
+
+    def _recorded(self, run: Run, draft: _Draft, lease: Lease, *, released: bool) -> Turn:
+        before, run.state, run.lease = run.state, draft.state, lease
+        del run.events[: draft.events]
+        if draft.entries:
+            self._telemetry.recorded(draft.entries, before, draft.state)
+            self._tell(run.state.id)
+        if released:
+            run.gone = True
+        return self._turned(run, draft, released=released)
+
+    def _turned(self, run: Run, draft: _Draft, *, released: bool) -> Turn:
+        now = self._clock.now()
+        polls = [] if released else _polls(run.definition, draft.state, run.polled)
+        due = [poll for at, poll in polls if at <= now]
+        return Turn(
+            invocations=draft.granted,
+            polls=due,
+            wake_at=None if released else self._wake(run, draft),
+            held_back=len(draft.decision.invocations) - len(draft.granted),
+            released=released,
+        )
+
+
+def _recorded(definition: SagaDefinition, state: SagaState, event: Event, now: float) -> Sequence[Entry]:
+    """Return the entries an event becomes."""
+    if isinstance(event, Result):
+        return settle(definition, state, event.step, event.phase, event.outcome, now, attempt=event.attempt)
+    found: list[Entry] = []
+    for unit, phase in tuple(state.open_invocations()):
+        if not state.ended:
+            found += lost(definition, state, unit.name, phase, now)
+    return found
+
+
+_SETTLING: Mapping[type[Entry], Phase] = {
+    e.StepSucceeded: "action",
+    e.StepRefused: "action",
+    e.StepUncertain: "action",
+    e.StepParked: "action",
+    e.CompensationUndone: "compensation",
+    e.CompensationFailed: "compensation",
+}
+
+
+def _settles(entry: Entry) -> str | None:
+    phase = _SETTLING.get(type(entry))
+    return None if phase is None else f"{getattr(entry, 'step', '')}:{phase}"
+
+
+def _polls(
+    definition: SagaDefinition, state: SagaState, polled: Mapping[tuple[str, Phase], float]
+) -> list[tuple[float, PollDue]]:
+    """Return when the outcome of each pending invocation with an address is to be asked for next."""
+    if state.ended or state.status is Status.PAUSED:
+        return []
+    found: list[tuple[float, PollDue]] = []
+    phases: tuple[Phase, Phase] = ("action", "compensation")
+    for unit in state.steps.values():
+        for phase in phases:
+            pending = unit.invocation(phase).pending
+            if pending is None or pending.location is None:
+                continue
+            policy = pending_policy(case_of(definition, state, unit.name, phase, 0.0))
+            last = max(pending.since, polled.get((unit.name, phase), 0.0))
+            found.append((last + policy.poll, PollDue(step=unit.name, phase=phase, location=pending.location)))
+    return found
