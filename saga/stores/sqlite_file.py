@@ -1,0 +1,254 @@
+"""The store's file: who may have it open, how it is made, and what is refused instead of guessed.
+
+Nothing here ever puts a new file in the place of one that was there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from saga.errors import StoreUnusable
+from saga.stores.sqlite_schema import APPLICATION_ID, FORMAT, migrate
+
+Durability = Literal["full", "fast"]
+
+log = logging.getLogger("saga.stores.sqlite")
+
+_MAGIC = b"SQLite format 3\x00"
+_HEADER = 100
+#: Seconds the integrity check may take at open: enough for some hundred megabytes; what it did not reach
+#: is found when it is read.
+CHECK_SECONDS = 0.5
+#: Seconds to wait for a program that is not ours, a backup or a shell, to let go of the file.
+BUSY_SECONDS = 5.0
+
+
+class FileLock:
+    """An exclusive lock beside the file, for as long as the store is open.
+
+    It is the kernel's: a killed process holds it no longer. The lock file is left in place, since removing
+    it would let two processes lock two files of one name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = -1
+
+    def acquire(self) -> None:
+        """Take the lock; raises :class:`~saga.errors.StoreUnusable` when another process has it."""
+        fd = os.open(_beside(self._path, ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(fd)
+            raise StoreUnusable(
+                f"{self._path} is in use by another coordinator (process {holder}): stop that one first, or "
+                f"give this one a file of its own in SAGA_STORE"
+            ) from None
+        except OSError:
+            os.close(fd)
+            raise
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        self._fd = fd
+
+    def release(self) -> None:
+        """Let go of the lock; more than once changes nothing."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def open_file(path: Path, durability: Durability, factory: type[sqlite3.Connection]) -> sqlite3.Connection:
+    """Return the connection that writes, to a file that was checked or made.
+
+    The caller holds the :class:`FileLock`. Raises :class:`~saga.errors.StoreUnusable`, saying what to do.
+    """
+    if path.exists():
+        _inspect(path)
+    else:
+        _create(path)
+    return _connect(path, durability, factory)
+
+
+@contextmanager
+def usable(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while a file is opened into :class:`~saga.errors.StoreUnusable`."""
+    try:
+        yield
+    except OSError as problem:
+        raise StoreUnusable(f"{path} cannot be opened: {problem}") from problem
+    except sqlite3.Error as problem:
+        raise StoreUnusable(_advice(path, problem)) from problem
+
+
+def check_folder(path: Path) -> None:
+    """Raise :class:`~saga.errors.StoreUnusable` when there is no folder to hold the file."""
+    if not path.parent.is_dir():
+        raise StoreUnusable(
+            f"the folder {path.parent} does not exist: make it, or name another in SAGA_STORE"
+        )
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """Return a connection that cannot write, for one thread at a time."""
+    db = sqlite3.connect(
+        f"{path.as_uri()}?mode=ro", uri=True, timeout=1.0, isolation_level=None, check_same_thread=False
+    )
+    db.execute("PRAGMA query_only = ON")
+    return db
+
+
+def log_version() -> None:
+    """Log which SQLite this is, with a word on the versions that have the WAL-reset bug."""
+    log.info("SQLite %s", sqlite3.sqlite_version)
+    if (3, 7, 0) <= sqlite3.sqlite_version_info <= (3, 51, 2):
+        log.warning(
+            "SQLite %s has the WAL-reset bug (fixed in 3.51.3), which needs two connections that write or "
+            "checkpoint at once: this store has one and is not exposed; let no other program write to the file",
+            sqlite3.sqlite_version,
+        )
+
+
+def _inspect(path: Path) -> None:
+    """Refuse what is not a whole store file of ours, before SQLite touches it."""
+    if not path.is_file():
+        raise StoreUnusable(f"{path} is not a file: name a file in SAGA_STORE")
+    with path.open("rb") as file:
+        header = file.read(_HEADER)
+    size = path.stat().st_size
+    if size == 0:
+        raise StoreUnusable(f"{path} is empty: restore it from a backup, or remove it to start with no sagas")
+    if len(header) < _HEADER or not header.startswith(_MAGIC):
+        raise StoreUnusable(f"{path} is not an SQLite database: restore it, or name another in SAGA_STORE")
+    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise StoreUnusable(f"{path} belongs to another application: name another file in SAGA_STORE")
+    _check_format(path, int.from_bytes(header[60:64], "big"))
+    _check_length(path, header, size)
+
+
+def _check_format(path: Path, found: int) -> None:
+    if found > FORMAT:
+        raise StoreUnusable(
+            f"{path} has format {found}, this release knows up to {FORMAT}: run the newer release that made "
+            f"it, or restore a backup taken before the upgrade"
+        )
+
+
+def _check_length(path: Path, header: bytes, size: int) -> None:
+    """Refuse a file shorter than it says.
+
+    Only without a write-ahead log: a checkpoint that was cut off by a kill may leave the file shorter than
+    its first page says, and the log still holds the rest.
+    """
+    log_file = _beside(path, "-wal")
+    if log_file.exists() and log_file.stat().st_size > 0:
+        return
+    page = int.from_bytes(header[16:18], "big")
+    expected = int.from_bytes(header[28:32], "big") * (65536 if page == 1 else page)
+    if size < expected:
+        raise StoreUnusable(f"{path} was cut: {size} of {expected} bytes are left; restore it from a backup")
+
+
+def _create(path: Path) -> None:
+    """Make the file under another name and rename it, so that no kill leaves half of one."""
+    for suffix in ("-wal", "-journal"):
+        left = _beside(path, suffix)
+        if left.exists() and left.stat().st_size > 0:
+            raise StoreUnusable(
+                f"{path} is missing but {left.name} is there and holds part of it: put the file back, or move "
+                f"{left.name} away to start with no sagas"
+            )
+        left.unlink(missing_ok=True)
+    draft = _beside(path, ".new")
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        _beside(draft, suffix).unlink(missing_ok=True)
+    _fill(draft)
+    _sync(draft)
+    draft.rename(path)
+    _sync(path.parent)
+    log.info("made the store file %s", path)
+
+
+def _fill(draft: Path) -> None:
+    db = sqlite3.connect(draft, isolation_level=None)
+    try:
+        migrate(db)
+        db.execute("PRAGMA journal_mode = WAL")
+    finally:
+        db.close()
+
+
+def _connect(path: Path, durability: Durability, factory: type[sqlite3.Connection]) -> sqlite3.Connection:
+    db = sqlite3.connect(
+        f"{path.as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS, isolation_level=None, factory=factory
+    )
+    try:
+        _check_format(path, db.execute("PRAGMA user_version").fetchone()[0])
+        _configure(path, db, durability)
+        _check_pages(path, db)
+        migrate(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _configure(path: Path, db: sqlite3.Connection, durability: Durability) -> None:
+    (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise StoreUnusable(f"{path} cannot have a write-ahead log here: put it on a local disk")
+    db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
+    db.execute("PRAGMA wal_autocheckpoint = 0")
+    db.execute("PRAGMA mmap_size = 0")
+    db.execute("PRAGMA cache_size = -32768")  # KiB
+    db.execute("PRAGMA temp_store = MEMORY")
+
+
+def _check_pages(path: Path, db: sqlite3.Connection) -> None:
+    """Refuse a file whose structure is damaged, as far as that is found in :data:`CHECK_SECONDS`."""
+    until = time.monotonic() + CHECK_SECONDS
+    db.set_progress_handler(lambda: time.monotonic() > until, 10_000)
+    try:
+        (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError as problem:
+        if problem.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
+        log.info("%s is large: its integrity was checked in part", path)
+        return
+    finally:
+        db.set_progress_handler(None, 0)
+    if found != "ok":
+        raise StoreUnusable(f"{path} is damaged ({found}): restore it from a backup")
+
+
+def _advice(path: Path, problem: sqlite3.Error) -> str:
+    code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return f"{path} is damaged ({problem}): restore it from a backup"
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return f"{path} is locked by another program: close that one first"
+    if code == sqlite3.SQLITE_FULL:
+        return f"{path} cannot be written, the disk is full: make room first"
+    return f"{path} cannot be opened ({problem}): see that this user may read and write it and its folder"
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,229 @@
+"""What is read from an SQLite store, and the connections that read it.
+
+Readers see the last commit and never wait for the writer. Reads by a key that return little run on the
+event loop itself, on a connection of their own: they take 5–15 µs, a hop to a thread 60–100 µs.
+Whatever may be large (journals, lists, inboxes, documents) runs in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import json
+import queue
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from saga.errors import StoreUnavailable
+from saga.ports import Listed, Message, NodeRow, Query, Record, StoredDefinition, Summary
+from saga.stores.sqlite_file import connect_reader
+
+T = TypeVar("T")
+
+#: Threads that read.
+THREADS = 2
+#: Seconds a read may hold its view of the file: a longer one keeps the write-ahead log from being reused.
+READ_SECONDS = 1.0
+
+
+class _Reader:
+    """One read-only connection that gives up after :data:`READ_SECONDS`."""
+
+    def __init__(self, path: Path) -> None:
+        self.db = connect_reader(path)
+        self._until = 0.0
+        self.db.set_progress_handler(lambda: time.monotonic() > self._until, 10_000)
+
+    def read(self, operation: Callable[[sqlite3.Connection], T], nothing: T) -> T:
+        self._until = time.monotonic() + READ_SECONDS
+        try:
+            return operation(self.db)
+        except (UnicodeEncodeError, OverflowError):
+            return nothing  # a key SQLite cannot hold is in no file
+        except sqlite3.Error as problem:
+            raise StoreUnavailable(f"the store cannot be read: {problem}") from problem
+        finally:
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
+
+
+class Readers:
+    """The connections that read: one for the event loop, the others for threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._near = _Reader(path)
+        self._all = [self._near, *(_Reader(path) for _ in range(THREADS))]
+        self._free: queue.SimpleQueue[_Reader] = queue.SimpleQueue()
+        for reader in self._all[1:]:
+            self._free.put(reader)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="saga-sqlite-reader")
+
+    def near(self, operation: Callable[[sqlite3.Connection], T], nothing: T) -> T:
+        """Read on the calling thread, which is always the event loop's."""
+        return self._near.read(operation, nothing)
+
+    async def far(self, operation: Callable[[sqlite3.Connection], T], nothing: T) -> T:
+        """Read in a thread; a caller that is cancelled leaves the read to end by itself."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, operation, nothing)
+
+    def close(self) -> None:
+        """Wait for reads under way (at most :data:`READ_SECONDS`) and close."""
+        self._threads.shutdown(wait=True)
+        for reader in self._all:
+            reader.db.close()
+
+    def _read(self, operation: Callable[[sqlite3.Connection], T], nothing: T) -> T:
+        reader = self._free.get()
+        try:
+            return reader.read(operation, nothing)
+        finally:
+            self._free.put(reader)
+
+
+# --------------------------------------------------------------------------- definitions
+
+_DEFINITION = """SELECT d.name, d.version, d.document, d.created_at, r.name IS NOT NULL
+    FROM definitions d LEFT JOIN retired r ON r.name = d.name"""
+
+
+def definition(db: sqlite3.Connection, name: str, version: int | None) -> StoredDefinition | None:
+    """Return that version of the definition, or the latest."""
+    if version is None:
+        found = db.execute(f"{_DEFINITION} WHERE d.name = ? ORDER BY d.version DESC LIMIT 1", (name,))
+    else:
+        found = db.execute(f"{_DEFINITION} WHERE d.name = ? AND d.version = ?", (name, version))
+    row = found.fetchone()
+    return None if row is None else _stored(row)
+
+
+def definitions(db: sqlite3.Connection) -> list[StoredDefinition]:
+    """Return the latest version of every name that is not retired."""
+    rows = db.execute(f"""{_DEFINITION} JOIN (SELECT name, max(version) AS version FROM definitions GROUP BY name)
+        latest ON latest.name = d.name AND latest.version = d.version
+        WHERE r.name IS NULL ORDER BY d.name""")
+    return [_stored(row) for row in rows.fetchall()]
+
+
+def versions(db: sqlite3.Connection, name: str) -> list[StoredDefinition]:
+    """Return every version of the name."""
+    rows = db.execute(f"{_DEFINITION} WHERE d.name = ? ORDER BY d.version", (name,))
+    return [_stored(row) for row in rows.fetchall()]
+
+
+def _stored(row: tuple[str, int, bytes, float, int]) -> StoredDefinition:
+    name, version, document, created_at, deleted = row
+    return StoredDefinition(
+        name=name, version=version, document=document, created_at=created_at, deleted=bool(deleted)
+    )
+
+
+# --------------------------------------------------------------------------- one saga
+
+_RECORD = "SELECT id, start_key, fingerprint, owner, fence, format, inbox FROM sagas WHERE id = ?"
+
+
+def load(db: sqlite3.Connection, saga_id: str) -> Record | None:
+    """Return the saga from one view of the file."""
+    db.execute("BEGIN")  # rolled back by the reader
+    row = db.execute(_RECORD, (saga_id,)).fetchone()
+    if row is None:
+        return None
+    id, start_key, fingerprint, owner, fence, format, inbox = row
+    return Record(
+        id=id,
+        start_key=start_key,
+        fingerprint=fingerprint,
+        owner=owner,
+        fence=fence,
+        format=format,
+        entries=entries(db, saga_id),
+        messages=tuple(messages(db, saga_id)) if inbox else (),
+    )
+
+
+def entries(db: sqlite3.Connection, saga_id: str) -> tuple[bytes, ...]:
+    """Return the journal."""
+    rows = db.execute("SELECT entry FROM entries WHERE saga_id = ? ORDER BY seq", (saga_id,))
+    return tuple([entry for (entry,) in rows.fetchall()])
+
+
+def messages(db: sqlite3.Connection, saga_id: str) -> list[Message]:
+    """Return the unfolded messages in the order they came."""
+    rows = db.execute(
+        "SELECT id, kind, body, sender, at, about FROM inbox WHERE saga_id = ? ORDER BY place", (saga_id,)
+    )
+    return [
+        Message(id=id, kind=kind, body=body, by=sender, at=at, about=about)
+        for id, kind, body, sender, at, about in rows.fetchall()
+    ]
+
+
+# --------------------------------------------------------------------------- many sagas
+
+_LISTED = """SELECT started_at, id, owner, fence, status, late, definition, version, updated_at, ended_at,
+    labels, body FROM sagas"""
+
+
+def listed(db: sqlite3.Connection, query: Query) -> list[Listed]:
+    """Return one page; each status is read from an index that is in the order of the list."""
+    statuses = [None] if query.statuses is None else sorted(query.statuses)
+    pages = [db.execute(*_page(query, status)).fetchall() for status in statuses]
+    rows = heapq.merge(*pages, key=lambda row: (row[0], row[1]), reverse=True)
+    return [_listed(row) for row, _ in zip(rows, range(query.limit), strict=False)]
+
+
+def _page(query: Query, status: str | None) -> tuple[str, tuple[object, ...]]:
+    wanted = {"definition = ?": query.definition, "status = ?": status}
+    terms = {term: value for term, value in wanted.items() if value is not None}
+    where, values = list(terms), list[object](terms.values())
+    if query.after is not None:
+        where.append("(started_at, id) < (?, ?)")
+        values += query.after
+    filtered = f" WHERE {' AND '.join(where)}" if where else ""
+    return f"{_LISTED}{filtered} ORDER BY started_at DESC, id DESC LIMIT ?", (*values, query.limit)
+
+
+def _listed(row: tuple[Any, ...]) -> Listed:
+    started_at, id, owner, fence, status, late, definition, version, updated_at, ended_at, labels, body = row
+    summary = Summary(
+        status=status,
+        late=bool(late),
+        definition=definition,
+        version=version,
+        started_at=started_at,
+        updated_at=updated_at,
+        ended_at=ended_at,
+        labels=json.loads(labels),
+        body=body,
+    )
+    return Listed(id=id, owner=owner, fence=fence, summary=summary)
+
+
+def next_due(db: sqlite3.Connection) -> float | None:
+    """Return the earliest time an unowned saga is due."""
+    row = db.execute(
+        "SELECT due_at FROM sagas WHERE owner IS NULL AND due_at IS NOT NULL ORDER BY due_at, id LIMIT 1"
+    ).fetchone()
+    return None if row is None else row[0]
+
+
+def owned(db: sqlite3.Connection, node: str) -> list[str]:
+    """Return the ids of what the node owns."""
+    rows = db.execute("SELECT id FROM sagas WHERE owner = ? ORDER BY id", (node,))
+    return [id for (id,) in rows.fetchall()]
+
+
+def inboxes(db: sqlite3.Connection, node: str) -> list[str]:
+    """Return the ids of what the node owns and has messages for."""
+    rows = db.execute("SELECT id FROM sagas WHERE owner = ? AND inbox > 0 ORDER BY id", (node,))
+    return [id for (id,) in rows.fetchall()]
+
+
+def nodes(db: sqlite3.Connection) -> Sequence[NodeRow]:
+    """Return every node that is known."""
+    rows = db.execute("SELECT id, beat, dead FROM nodes ORDER BY id").fetchall()
+    return [NodeRow(id=id, beat=beat, dead=bool(dead)) for id, beat, dead in rows]

@@ -1,0 +1,395 @@
+"""The one thread that writes: it takes all that is queued and commits it as one transaction.
+
+Nothing waits for company: while one batch is being made durable, the next one gathers. A write that is
+refused by what it finds (a lost lease, a full inbox) has touched nothing, so the others of its batch go on.
+A write SQLite itself cannot take (a text that is no text) undoes its batch, which is then done again one
+by one.
+
+When the disk fails at a commit or a checkpoint, the store stops for good. After a failed fsync the kernel
+may have dropped the pages and call the next fsync a success; only reading the file anew tells what is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from saga.errors import SagaError, StoreError, StoreUnavailable, StoreUnknown
+from saga.ports import Counters
+from saga.stores.sqlite_file import BUSY_SECONDS
+
+T = TypeVar("T")
+
+log = logging.getLogger("saga.stores.sqlite")
+
+#: Writes and payload bytes that go into one transaction at most.
+BATCH_WRITES = 512
+BATCH_BYTES = 8_000_000
+#: Queued writes above which the queue is full.
+QUEUE_WRITES = 10_000
+#: Pages written (about 4 KB each, counted high) after which the log is copied into the file.
+CHECKPOINT_PAGES = 4_000
+#: Bytes of log above which a checkpoint waits for readers, so that the log can begin anew.
+LOG_BYTES = 64_000_000
+#: Seconds without a write after which the log is copied and cut to nothing.
+IDLE_SECONDS = 1.0
+
+#: The disk or the file is broken: nothing more may be written.
+_FATAL = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+#: The whole transaction cannot be done now; perhaps later.
+_PASSING = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_INTERRUPT,
+}
+
+
+class Rank(IntEnum):
+    """Whose writes go first."""
+
+    #: Appends, and what a node needs to keep its sagas.
+    RESULT = 0
+    INBOX = 1
+    START = 2
+
+
+class _Write:
+    """One write that somebody waits for."""
+
+    __slots__ = ("counted", "error", "future", "operation", "queued_at", "size", "value")
+
+    def __init__(
+        self,
+        operation: Callable[[sqlite3.Connection], Any],
+        future: asyncio.Future[Any],
+        size: int,
+        counted: Literal["appends", "starts"] | None,
+    ) -> None:
+        self.operation = operation
+        self.future = future
+        self.size = size
+        self.counted = counted
+        self.queued_at = time.monotonic()
+        self.value: Any = None
+        self.error: SagaError | None = None
+
+    def run(self, db: sqlite3.Connection) -> None:
+        self.value = self.error = None
+        try:
+            self.value = self.operation(db)
+        except SagaError as refusal:
+            self.error = refusal
+
+    def resolve(self) -> None:
+        # A waiter that was cancelled is gone; what it asked for has been done as a whole all the same.
+        if self.future.done():
+            return
+        if self.error is None:
+            self.future.set_result(self.value)
+        else:
+            self.future.set_exception(self.error)
+
+
+class Writer:
+    """The queue and the thread behind it; made and used on the event loop's thread."""
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        counters: Counters,
+        begin: Callable[[], sqlite3.Connection],
+        end: Callable[[sqlite3.Connection | None, bool], None],
+    ) -> None:
+        """Prepare a writer.
+
+        ``begin`` opens the connection and ``end`` closes everything, told whether the store has failed; both
+        run on the writer's thread.
+        """
+        self._path = path.with_name(path.name + "-wal")
+        self._counters = counters
+        self._begin = begin
+        self._end = end
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self.failed: asyncio.Future[str] = self._loop.create_future()
+        self._reason: str | None = None
+        self._wake = threading.Condition(threading.Lock())
+        self._queues: tuple[deque[_Write], ...] = tuple(deque() for _ in Rank)
+        self._closing = False
+        #: Pages written since the last checkpoint, and whether the log may hold anything.
+        self._pages = 0
+        self._dirty = True
+        self._short = False
+        self._thread = threading.Thread(target=self._run, name="saga-sqlite-writer", daemon=True)
+
+    async def start(self) -> None:
+        """Start the thread and return when ``begin`` has succeeded, or raise what it raised."""
+        self._thread.start()
+        await asyncio.shield(self._ready)
+
+    async def stop(self) -> None:
+        """Write what is queued, run ``end`` and return."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        await asyncio.shield(self._ended)
+
+    def submit(
+        self,
+        rank: Rank,
+        operation: Callable[[sqlite3.Connection], T],
+        *,
+        size: int = 0,
+        counted: Literal["appends", "starts"] | None = None,
+    ) -> asyncio.Future[T]:
+        """Queue a write; the future is resolved when it is durable.
+
+        Raises :class:`~saga.errors.StoreUnavailable` when the store has failed or is closing, or when the
+        queue is full and this is no result.
+        """
+        future: asyncio.Future[T] = self._loop.create_future()
+        write = _Write(operation, future, size, counted)
+        with self._wake:
+            if self._reason is not None or self._closing:
+                raise StoreUnavailable(self._reason or "the store is closed")
+            if rank is not Rank.RESULT and self._queued() >= QUEUE_WRITES:
+                raise StoreUnavailable(f"{QUEUE_WRITES} writes are waiting for the disk")
+            self._queues[rank].append(write)
+            self._wake.notify()
+        return future
+
+    def backlog(self) -> float:
+        """Return the age in seconds of the oldest queued write; ``inf`` when the queue is full."""
+        with self._wake:
+            if self._queued() >= QUEUE_WRITES:
+                return math.inf
+            oldest = min((waiting[0].queued_at for waiting in self._queues if waiting), default=None)
+        return 0.0 if oldest is None else max(0.0, time.monotonic() - oldest)
+
+    def _queued(self) -> int:
+        return sum(map(len, self._queues))
+
+    # ----------------------------------------------------------------------- the thread
+
+    def _run(self) -> None:
+        db: sqlite3.Connection | None = None
+        try:
+            db = self._begin()
+            self._tell(_settle, self._ready, None)
+            self._serve(db)
+        except BaseException as problem:  # whatever it is, no waiter may be left waiting
+            if db is None:
+                self._tell(_fail, self._ready, problem)
+            else:
+                log.exception("the store's writer broke")
+                self._give_up(f"the store's writer broke: {problem!r}")
+        self._finish(db)
+
+    def _finish(self, db: sqlite3.Connection | None) -> None:
+        with self._wake:
+            while db is not None and not self._closing:
+                self._wake.wait()  # failed: the connections stay as they are until the owner closes
+        try:
+            self._end(db, self._reason is not None)
+        except Exception:
+            log.exception("the store was not closed in order")
+        self._tell(_settle, self._ended, None)
+
+    def _serve(self, db: sqlite3.Connection) -> None:
+        while self._reason is None:
+            batch = self._next()
+            if batch:
+                self._attempt(db, batch)
+            elif self._closing:
+                return
+            if self._pages >= CHECKPOINT_PAGES or not batch:
+                self._checkpoint(db, idle=not batch)
+
+    def _next(self) -> list[_Write]:
+        """Return what is queued, highest rank first; empty when idle for a while, or closing."""
+        with self._wake:
+            self._wake.wait_for(
+                lambda: self._closing or self._queued(), IDLE_SECONDS if self._dirty else None
+            )
+            batch: list[_Write] = []
+            room = BATCH_BYTES
+            for waiting in self._queues:
+                while waiting and len(batch) < BATCH_WRITES and room > 0:
+                    batch.append(waiting.popleft())
+                    room -= batch[-1].size
+            return batch
+
+    def _attempt(self, db: sqlite3.Connection, batch: Sequence[_Write]) -> None:
+        try:
+            self._write(db, batch)
+        except BaseException as problem:
+            for write in batch:
+                write.error = StoreUnknown(f"the store's writer broke: {problem!r}")
+            self._answer(batch)
+            raise
+
+    def _write(self, db: sqlite3.Connection, batch: Sequence[_Write]) -> None:
+        """Do the batch in one transaction, and tell the waiters."""
+        before = db.total_changes
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            for write in batch:
+                write.run(db)
+        except Exception as problem:  # noqa: BLE001 - whatever one write raises, the others are not to suffer
+            self._undo(db)
+            self._spoiled(db, batch, problem)
+            return
+        try:
+            db.execute("COMMIT")
+        except sqlite3.Error as problem:
+            self._undo(db)
+            self._uncertain(batch, problem)
+        else:
+            self._committed(batch, db.total_changes - before)
+        self._answer(batch)
+
+    def _committed(self, batch: Sequence[_Write], changes: int) -> None:
+        if self._short:
+            self._short = False
+            log.warning("the store can be written again")
+        self._counters.commits += changes > 0
+        for write in batch:
+            if write.error is None and write.counted == "appends":
+                self._counters.appends += 1
+            elif write.error is None and write.counted == "starts":
+                self._counters.starts += write.value is None
+        self._pages += changes + sum(write.size for write in batch) // 4096
+        self._dirty = self._dirty or changes > 0
+
+    def _spoiled(self, db: sqlite3.Connection, batch: Sequence[_Write], problem: Exception) -> None:
+        """Judge a batch that was rolled back before its commit: nothing of it was written."""
+        code = _code(problem)
+        if code in _FATAL:
+            self._give_up(_stopped(problem))
+        elif code in _PASSING:
+            self._warn(problem)
+        elif len(batch) > 1:
+            for write in batch:  # one of them is at fault: it shall fail alone
+                self._write(db, [write])
+            return
+        for write in batch:
+            write.error = _unwritten(code, problem)
+        self._answer(batch)
+
+    def _uncertain(self, batch: Sequence[_Write], problem: sqlite3.Error) -> None:
+        """Judge a batch whose commit failed."""
+        code = _code(problem)
+        # Out of space the commit record itself was not written, so the log ends before it. After any
+        # other error it may be in the file, whole or not.
+        known = code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
+        if known:
+            self._warn(problem)
+        else:
+            self._give_up(_stopped(problem))
+        for write in batch:
+            write.error = (
+                _unwritten(code, problem)
+                if known
+                else StoreUnknown(f"the commit failed and may be durable all the same: {problem}")
+            )
+
+    def _checkpoint(self, db: sqlite3.Connection, *, idle: bool) -> None:
+        """Copy the log into the file: without waiting for anybody, unless the log has grown very long."""
+        long = self._path.stat().st_size > LOG_BYTES
+        mode = "TRUNCATE" if idle or long else "PASSIVE"
+        self._pages = 0
+        try:
+            db.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000 * long:.0f}")
+            (busy, _, _) = db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+            db.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+            self._dirty = bool(busy) or mode == "PASSIVE"
+        except sqlite3.Error as problem:
+            if _code(problem) in _PASSING:
+                self._warn(problem)
+            else:
+                self._give_up(_stopped(problem))
+
+    def _undo(self, db: sqlite3.Connection) -> None:
+        with suppress(sqlite3.Error):
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+        if db.in_transaction:
+            self._give_up("a transaction of the store could not be rolled back")
+
+    def _warn(self, problem: Exception) -> None:
+        """Log that writing fails: once, not for every batch of an outage."""
+        if not self._short:
+            self._short = True
+            log.error("the store cannot be written: %s", problem)
+
+    def _give_up(self, reason: str) -> None:
+        """Stop for good: fail what is queued, and all that comes."""
+        if self._reason is not None:
+            return
+        log.critical("%s; end this process and start it again", reason)
+        with self._wake:
+            self._reason = reason
+            left = [write for waiting in self._queues for write in waiting]
+            for waiting in self._queues:
+                waiting.clear()
+        for write in left:
+            write.error = StoreUnavailable(reason)
+        self._answer(left)
+        self._tell(_settle, self.failed, reason)
+
+    def _answer(self, batch: Sequence[_Write]) -> None:
+        self._tell(_resolve, batch)
+
+    def _tell(self, call: Callable[..., None], *args: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+            self._loop.call_soon_threadsafe(call, *args)
+
+
+def _resolve(batch: Sequence[_Write]) -> None:
+    for write in batch:
+        write.resolve()
+
+
+def _settle(future: asyncio.Future[Any], value: object) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _fail(future: asyncio.Future[Any], problem: BaseException) -> None:
+    if not future.done():
+        future.set_exception(problem)
+
+
+def _code(problem: Exception) -> int:
+    """Return SQLite's primary result code; 0 when the error is not SQLite's."""
+    return getattr(problem, "sqlite_errorcode", 0) & 0xFF
+
+
+def _stopped(problem: Exception) -> str:
+    return f"the store has stopped, its disk or file failed: {problem}"
+
+
+def _unwritten(code: int, problem: Exception) -> StoreError:
+    if code == sqlite3.SQLITE_FULL:
+        return StoreUnavailable(f"the store's disk is full: {problem}")
+    if code in _FATAL or code in _PASSING:
+        return StoreUnavailable(f"the store cannot be written: {problem}")
+    return StoreError(f"the store cannot hold this: {problem}")

@@ -1,0 +1,261 @@
+"""What the writer does to an SQLite store, one function for each kind of write.
+
+Each runs inside a transaction it shares with others. So it reads and decides first, and raises an error of
+:mod:`saga.errors` only before it has written anything: a refused write leaves no trace in the batch.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+
+from saga.errors import LeaseLost, MessagesWaiting
+from saga.ports import (
+    EXPORT_OWNER,
+    INBOX_LIMIT,
+    Append,
+    Claimed,
+    Delivered,
+    Existing,
+    Lease,
+    Message,
+    NewSaga,
+    Record,
+    StoredDefinition,
+)
+from saga.stores.sqlite_reads import definition, entries, messages
+
+# --------------------------------------------------------------------------- definitions
+
+
+def put_definition(
+    db: sqlite3.Connection, name: str, document: bytes, at: float
+) -> tuple[StoredDefinition, bool]:
+    """Insert the next version unless the document is the latest, undeleted one."""
+    latest = definition(db, name, None)
+    if latest is not None and not latest.deleted and latest.document == document:
+        return latest, False
+    version = 1 if latest is None else latest.version + 1
+    db.execute("INSERT INTO definitions VALUES (?, ?, ?, ?)", (name, version, document, at))
+    db.execute("DELETE FROM retired WHERE name = ?", (name,))
+    return StoredDefinition(name=name, version=version, document=document, created_at=at), True
+
+
+def delete_definition(db: sqlite3.Connection, name: str) -> bool:
+    """Retire the name; its versions stay, for the sagas that run."""
+    added = db.execute(
+        "INSERT INTO retired SELECT DISTINCT name FROM definitions WHERE name = ? ON CONFLICT DO NOTHING",
+        (name,),
+    )
+    return added.rowcount > 0
+
+
+# --------------------------------------------------------------------------- starting and appending
+
+_INSERT = """INSERT INTO sagas (id, owner, held_by, fence, seq, due_at, status, definition, version,
+    started_at, updated_at, ended_at, late, format, start_key, fingerprint, labels, body)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"""
+_EXISTING = "SELECT id, start_key, fingerprint FROM sagas WHERE id = ?"
+_ENTRY = "INSERT INTO entries VALUES (?, ?, ?)"
+
+
+def start(db: sqlite3.Connection, saga: NewSaga) -> Existing | None:
+    """Insert the saga, or return what is there."""
+    summary = saga.summary
+    fence = 0 if saga.owner is None else 1
+    held = (saga.owner, saga.owner, fence, len(saga.entries), saga.wake_at)
+    what = (summary.status, summary.definition, summary.version)
+    when = (summary.started_at, summary.updated_at, summary.ended_at, summary.late)
+    rest = (saga.format, saga.start_key, saga.fingerprint, _labels(summary.labels), summary.body)
+    if db.execute(_INSERT, (saga.id, *held, *what, *when, *rest)).rowcount == 0:
+        id, start_key, fingerprint = db.execute(_EXISTING, (saga.id,)).fetchone()
+        return Existing(id=id, start_key=start_key, fingerprint=fingerprint)
+    _add_entries(db, saga.id, 0, saga.entries)
+    return None
+
+
+_HEAD = """SELECT owner, fence, seq, n, inbox, status, definition, version, started_at
+    FROM sagas WHERE id = ?"""
+# The columns of most indexes are left to the second statement: SQLite rewrites the index entries of every
+# column that is set, changed or not.
+_MOVE = """UPDATE sagas SET seq = ?, due_at = ?, updated_at = ?, ended_at = ?, late = ?, labels = ?, body = ?
+    WHERE n = ?"""
+_SHIFT = """UPDATE sagas SET owner = ?, fence = ?, inbox = ?, status = ?, definition = ?, version = ?,
+    started_at = ? WHERE n = ?"""
+
+
+def append(db: sqlite3.Connection, lease: Lease, batch: Append) -> Lease:
+    """Add the entries under the lease; the caller's view of the journal must be the journal."""
+    head = db.execute(_HEAD, (lease.saga_id,)).fetchone()
+    if head is None or head[:3] != (lease.node, lease.fence, lease.seq):
+        raise LeaseLost(f"{lease.saga_id} is no longer held as {lease}")
+    n, inbox = head[3:5]
+    left = _fold(db, lease.saga_id, batch) if inbox else []
+    summary, seq = batch.summary, lease.seq + len(batch.entries)
+    moved = (seq, _due(batch.wake_at, left), summary.updated_at, summary.ended_at, summary.late)
+    db.execute(_MOVE, (*moved, _labels(summary.labels), summary.body, n))
+    _add_entries(db, lease.saga_id, lease.seq, batch.entries)
+    owner, fence = None if batch.release else lease.node, lease.fence + batch.raise_fence
+    shifted = (summary.status, summary.definition, summary.version, summary.started_at)
+    if (owner, fence, len(left), *shifted) != (lease.node, lease.fence, *head[4:]):
+        db.execute(_SHIFT, (owner, fence, len(left), *shifted, n))
+    return Lease(saga_id=lease.saga_id, node=lease.node, fence=fence, seq=seq)
+
+
+def _add_entries(db: sqlite3.Connection, saga_id: str, seq: int, added: Sequence[bytes]) -> None:
+    db.executemany(_ENTRY, [(saga_id, place, entry) for place, entry in enumerate(added, seq + 1)])
+
+
+def _fold(db: sqlite3.Connection, saga_id: str, batch: Append) -> list[float]:
+    """Remove the folded messages; return the times of those that stay.
+
+    Raises :class:`~saga.errors.MessagesWaiting` when one that stays stands in the way of this append.
+    """
+    rows = db.execute("SELECT place, id, about, at FROM inbox WHERE saga_id = ?", (saga_id,)).fetchall()
+    folded = set(batch.folded)
+    left = [row for row in rows if row[1] not in folded]
+    if left and (batch.release or any(about in batch.settles for _, _, about, _ in left)):
+        raise MessagesWaiting(f"{saga_id} has {len(left)} messages to fold first")
+    gone = [(saga_id, row[0]) for row in rows if row[1] in folded]
+    db.executemany("DELETE FROM inbox WHERE saga_id = ? AND place = ?", gone)
+    return [at for _, _, _, at in left]
+
+
+def _due(wake_at: float | None, waiting: Sequence[float]) -> float | None:
+    """Return since when the saga is due: a waiting message makes it so from its own time."""
+    return min([*waiting] if wake_at is None else [wake_at, *waiting], default=None)
+
+
+def _labels(labels: Mapping[str, str | float | int | bool]) -> str:
+    return json.dumps(dict(labels)) if labels else "{}"
+
+
+# --------------------------------------------------------------------------- claiming
+
+_CLAIMABLE = "SELECT n, id, due_at, fence, held_by, start_key, fingerprint, format, inbox, owner FROM sagas "
+_DUE = _CLAIMABLE + "WHERE owner IS NULL AND due_at <= ? ORDER BY due_at, id LIMIT ?"
+_NEW = _CLAIMABLE + "WHERE owner IS NULL AND fence = 0 AND due_at <= ? ORDER BY due_at, id LIMIT ?"
+_CALLED = _CLAIMABLE + "WHERE owner IS NULL AND inbox > 0 AND due_at > ? ORDER BY due_at, id LIMIT ?"
+_GIVE = "UPDATE sagas SET owner = ?, held_by = ?, fence = ? WHERE n = ?"
+
+#: The columns of ``_CLAIMABLE``.
+_Row = tuple[int, str, float | None, int, str | None, str | None, str, int, int, str | None]
+
+
+def claim(db: sqlite3.Connection, node: str, limit: int, now: float, fresh: int) -> list[Claimed]:
+    """Take up to ``limit`` sagas, up to ``fresh`` of them before their turn because nobody ran them yet."""
+    due: list[_Row] = db.execute(_DUE, (now, limit)).fetchall()
+    called: list[_Row] = db.execute(_CALLED, (now, limit)).fetchall()
+    new: list[_Row] = db.execute(_NEW, (now, fresh)).fetchall() if fresh else []
+    new += [row for row in called if row[3] == 0]
+    chosen = {row[0]: row for row in new[:fresh]}
+    for row in due + called:
+        if len(chosen) >= limit:
+            break
+        chosen[row[0]] = row
+    return [_give(db, row, node) for row in sorted(chosen.values(), key=lambda row: (row[2], row[1]))]
+
+
+def take(db: sqlite3.Connection, saga_id: str, node: str) -> Claimed | None:
+    """Take this saga if nobody owns it."""
+    row: _Row | None = db.execute(_CLAIMABLE + "WHERE id = ?", (saga_id,)).fetchone()
+    return None if row is None or row[-1] is not None else _give(db, row, node)
+
+
+def put_back(db: sqlite3.Connection, leases: Sequence[Lease]) -> None:
+    """Undo claims whose claimer did not wait for them; what has moved on since is left alone."""
+    db.executemany(
+        "UPDATE sagas SET owner = NULL WHERE id = ? AND owner = ? AND fence = ? AND seq = ?",
+        [(lease.saga_id, lease.node, lease.fence, lease.seq) for lease in leases],
+    )
+
+
+def _give(db: sqlite3.Connection, row: _Row, node: str) -> Claimed:
+    n, saga_id, _, fence, held_by, start_key, fingerprint, format, inbox, _ = row
+    fence += held_by != node
+    db.execute(_GIVE, (node, node, fence, n))
+    record = Record(
+        id=saga_id,
+        start_key=start_key,
+        fingerprint=fingerprint,
+        owner=node,
+        fence=fence,
+        format=format,
+        entries=entries(db, saga_id),
+        messages=tuple(messages(db, saga_id)) if inbox else (),
+    )
+    return Claimed(
+        lease=Lease(saga_id=saga_id, node=node, fence=fence, seq=len(record.entries)), record=record
+    )
+
+
+# --------------------------------------------------------------------------- the inbox
+
+_TO = """SELECT n, owner, inbox, EXISTS (SELECT 1 FROM seen WHERE saga_id = sagas.id AND seen.id = ?)
+    FROM sagas WHERE id = ?"""
+_PUT = """INSERT INTO inbox SELECT ?, coalesce(max(place), 0) + 1, ?, ?, ?, ?, ?, ?
+    FROM inbox WHERE saga_id = ?"""
+_CALL = "UPDATE sagas SET inbox = inbox + 1, due_at = min(coalesce(due_at, ?), ?) WHERE n = ?"
+
+
+def deliver(db: sqlite3.Connection, saga_id: str, message: Message) -> Delivered:
+    """Put the message last into the saga's inbox, unless it was there before."""
+    row = db.execute(_TO, (message.id, saga_id)).fetchone()
+    if row is None:
+        return Delivered(result="unknown")
+    n, owner, inbox, seen = row
+    if seen:
+        return Delivered(result="duplicate", owner=owner)
+    if inbox >= INBOX_LIMIT:
+        return Delivered(result="full", owner=owner)
+    db.execute("INSERT INTO seen VALUES (?, ?)", (saga_id, message.id))
+    what = (message.id, message.kind, message.body, message.by, message.at, message.about)
+    db.execute(_PUT, (saga_id, *what, saga_id))
+    db.execute(_CALL, (message.at, message.at, n))
+    return Delivered(result="new", owner=owner)
+
+
+# --------------------------------------------------------------------------- nodes
+
+# A released saga is due at once, from its last entry: its owner may have left calls open.
+_RELEASE = "UPDATE sagas SET owner = NULL, due_at = min(coalesce(due_at, updated_at), updated_at)"
+_ORPHANS = f"""{_RELEASE}, held_by = NULL, fence = fence + 1 WHERE owner IS NOT NULL
+    AND owner NOT IN (SELECT id FROM nodes WHERE NOT dead) AND owner NOT GLOB '{EXPORT_OWNER}*'"""
+
+
+def forget_nodes(db: sqlite3.Connection) -> int:
+    """Release every saga: whoever holds the file's lock knows that no other node lives."""
+    db.execute("DELETE FROM nodes")
+    return release_dead(db)
+
+
+def join(db: sqlite3.Connection, node: str) -> None:
+    """Make the node known."""
+    db.execute("INSERT INTO nodes VALUES (?, 0, 0) ON CONFLICT DO NOTHING", (node,))
+
+
+def beat(db: sqlite3.Connection, node: str, beat: int) -> bool:
+    """Record a heartbeat of a living node."""
+    return db.execute("UPDATE nodes SET beat = ? WHERE id = ? AND NOT dead", (beat, node)).rowcount > 0
+
+
+def bury(db: sqlite3.Connection, node: str, beat: int) -> bool:
+    """Mark the node dead if its beat has not moved."""
+    return db.execute("UPDATE nodes SET dead = 1 WHERE id = ? AND beat = ?", (node, beat)).rowcount > 0
+
+
+def release_dead(db: sqlite3.Connection) -> int:
+    """Release what nobody living owns, under a higher fence."""
+    return db.execute(_ORPHANS).rowcount
+
+
+def leave(db: sqlite3.Connection, node: str) -> None:
+    """Release what the node owns, and forget it."""
+    db.execute(f"{_RELEASE} WHERE owner = ?", (node,))
+    db.execute("DELETE FROM nodes WHERE id = ?", (node,))
+
+
+def ping(db: sqlite3.Connection) -> None:
+    """Write something, to know that writing works."""
+    db.execute("UPDATE pulse SET pings = pings + 1")
