@@ -98,7 +98,7 @@ class Misfit(Exception):
     """The data does not fit the expression: a function was given the wrong type, for one."""
 
 
-def search(tree: Mapping[str, Any], scope: Mapping[str, Any]) -> Any:
+def search(tree: Any, scope: Mapping[str, Any]) -> Any:
     """Return what a parsed expression finds in the scope.
 
     Raises:

@@ -29,6 +29,7 @@ from pydantic import (
     Tag,
     ValidationInfo,
     WrapSerializer,
+    WrapValidator,
     model_serializer,
 )
 
@@ -242,28 +243,33 @@ class ChildSaga(_Part):
     input: Any = None
 
 
+class WorkerCompensation(_Part):
+    """How a document writes a compensation that a worker makes: ``{worker: …}``."""
+
+    worker: Worker
+
+
 def _compensation_tag(value: Any) -> str:
     if isinstance(value, str):
-        return "none"
-    return "worker" if isinstance(value, Worker) or (isinstance(value, dict) and "worker" in value) else "call"
+        return "~none"
+    return "~worker" if isinstance(value, Worker) or (isinstance(value, dict) and "worker" in value) else "~call"
 
 
-def _worker_of(value: Any) -> Any:
-    """Take ``{"worker": …}`` off; anything beside the worker is an unknown field of it."""
-    if not isinstance(value, dict) or "worker" not in value:
+def _held_worker(value: Any, _handler: Any, info: ValidationInfo) -> Worker:
+    if isinstance(value, Worker):
         return value
-    beside = {name: item for name, item in value.items() if name != "worker"}
-    return {**value["worker"], **beside} if beside and isinstance(value["worker"], dict) else value["worker"]
+    return WorkerCompensation.model_validate(value, context=info.context).worker
 
 
-def _as_worker(value: Any, handler: SerializerFunctionWrapHandler) -> Any:
+def _as_held(value: Any, handler: SerializerFunctionWrapHandler) -> Any:
     return {"worker": handler(value)}
 
 
+#: Tags begin with "~", which no member of a document does, so that they can be told from a place in it.
 AnyCompensation: TypeAlias = Annotated[
-    Annotated[Call, Tag("call")]
-    | Annotated[Worker, BeforeValidator(_worker_of), WrapSerializer(_as_worker), Tag("worker")]
-    | Annotated[Literal["none"], Tag("none")],
+    Annotated[Call, Tag("~call")]
+    | Annotated[Worker, WrapValidator(_held_worker), WrapSerializer(_as_held), Tag("~worker")]
+    | Annotated[Literal["none"], Tag("~none")],
     Discriminator(_compensation_tag),
 ]
 

@@ -104,6 +104,26 @@ def _parts(text: str) -> Parts:
 _cached_parts = lru_cache(maxsize=4096)(_parts)
 
 
+def has_expression(text: str) -> bool:
+    """Say whether a text holds a ``${…}``, valid or not."""
+    try:
+        return any(isinstance(part, Expression) for part in parts(text))
+    except ExpressionInvalid:
+        return True
+
+
+def is_one_expression(text: str) -> bool:
+    """Say whether a text is exactly one ``${…}``, and so keeps the type of its value.
+
+    Yes also for a text whose expression is invalid: that is another problem, found where it is parsed.
+    """
+    try:
+        found = parts(text)
+    except ExpressionInvalid:
+        return True
+    return len(found) == 1 and isinstance(found[0], Expression)
+
+
 def _closing(text: str, start: int) -> int:
     """Return where the brace that closes the expression stands; braces inside quotes do not count."""
     depth = 1
