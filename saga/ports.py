@@ -10,7 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from saga.entries import Entry
+    from saga.state import SagaState
 
 Phase: TypeAlias = Literal["action", "compensation"]
 
@@ -440,3 +444,39 @@ class Store(Protocol):
 
     async def leave(self, node: str) -> None:
         """Release every saga the node owns, as it stands but due at once, and forget the node."""
+
+
+# --------------------------------------------------------------------------- telemetry
+
+
+class Telemetry(Protocol):
+    """Tells a trace collector what sagas did; no saga waits for it or is harmed by it."""
+
+    def sample(self, client_sampled: bool | None, trace_id: str) -> bool:
+        """Return whether a new saga's trace is exported; ``client_sampled`` is the client's flag, if any."""
+
+    def recorded(self, entries: Sequence[Entry], before: SagaState | None, after: SagaState) -> None:
+        """Take note of entries that are durable; costs microseconds, never raises and never blocks."""
+
+    def taken_over(self, entries: Sequence[Entry]) -> None:
+        """Take note of a whole journal this node now owns: its last owner may not have exported it."""
+
+    async def close(self) -> None:
+        """Send what is queued, within one second whatever the collector does; closing twice changes nothing."""
+
+
+class NoTelemetry:
+    """Exports nothing; a client's wish to sample is passed on to the participants."""
+
+    def sample(self, client_sampled: bool | None, trace_id: str) -> bool:
+        """Return the client's flag."""
+        return bool(client_sampled)
+
+    def recorded(self, entries: Sequence[Entry], before: SagaState | None, after: SagaState) -> None:
+        """Do nothing."""
+
+    def taken_over(self, entries: Sequence[Entry]) -> None:
+        """Do nothing."""
+
+    async def close(self) -> None:
+        """Do nothing."""
