@@ -27,6 +27,7 @@ import asyncio
 import errno
 import os
 import re
+import select
 import socket
 import ssl
 import threading
@@ -36,9 +37,11 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
+from weakref import WeakSet
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import AddrInfoType, Connection
 from multidict import CIMultiDict
 from yarl import URL
@@ -216,11 +219,15 @@ _BAD_CONNECTIONS: Final = 8
 
 
 class _Stale(Exception):
-    """The connection cannot be used, and nothing was sent on it."""
+    """A connection of the pool has gone bad while it was idle, and nothing was sent on it."""
 
 
 class _Lost(Exception):
     """The request failed; the cause says how. Not an error aiohttp knows, so it does not send again."""
+
+
+#: Connections on which a request was sent.
+_USED: Final[WeakSet[ResponseHandler]] = WeakSet()
 
 
 class _Request(aiohttp.ClientRequest):
@@ -230,9 +237,9 @@ class _Request(aiohttp.ClientRequest):
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
         protocol = conn.protocol
-        # should_close: bytes came in that no request of ours had asked for.
-        if protocol is None or not protocol.is_connected() or protocol.should_close:
-            raise _Stale
+        if protocol is None or _is_bad(protocol):
+            raise _Stale if protocol in _USED else aiohttp.ServerDisconnectedError
+        _USED.add(protocol)
         self.sent = True
         try:
             return await super().send(conn)
@@ -241,6 +248,21 @@ class _Request(aiohttp.ClientRequest):
             # forbidden. Whatever fails after that comes out of reading the answer.
             self.sent = False
             raise
+
+
+def _is_bad(protocol: ResponseHandler) -> bool:
+    """Say whether a connection was closed, or carries bytes that no request of ours asked for.
+
+    The event loop may not have seen either yet, so the connection itself is asked.
+    """
+    transport = protocol.transport
+    if transport is None or transport.is_closing() or protocol.should_close:
+        return True
+    if protocol not in _USED and transport.get_extra_info("sslcontext") is not None:
+        return False  # what waits on a new connection is the rest of the handshake
+    waiting = select.poll()
+    waiting.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 class _Wire:
@@ -265,7 +287,7 @@ class _Wire:
                 continue
             except (aiohttp.ClientError, OSError) as error:
                 raise _Lost from error
-        raise _Lost from ConnectionError("the participant closes or speaks before it is asked")
+        raise _Lost from ConnectionError("no connection of the pool could be used")
 
     async def read(self, response: aiohttp.ClientResponse) -> None:
         """Read the whole body; raises when it has none, is too large or does not inflate."""
