@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from saga.errors import LeaseLost, MessagesWaiting
 from saga.ports import (
@@ -23,6 +24,7 @@ from saga.ports import (
     NewSaga,
     Record,
     StoredDefinition,
+    Summary,
 )
 from saga.stores.sqlite_reads import definition, entries, messages
 
@@ -57,7 +59,8 @@ _INSERT = """INSERT INTO sagas (id, owner, held_by, fence, seq, due_at, status, 
     started_at, updated_at, ended_at, late, format, start_key, fingerprint, labels, body)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"""
 _EXISTING = "SELECT id, start_key, fingerprint FROM sagas WHERE id = ?"
-_ENTRY = "INSERT INTO entries VALUES (?, ?, ?)"
+_ROWS = 8
+_ENTRIES = ["INSERT INTO entries VALUES " + ", ".join(["(?, ?, ?)"] * rows) for rows in range(_ROWS + 1)]
 
 
 def start(db: sqlite3.Connection, saga: NewSaga) -> Existing | None:
@@ -75,36 +78,59 @@ def start(db: sqlite3.Connection, saga: NewSaga) -> Existing | None:
     return None
 
 
-_HEAD = """SELECT owner, fence, seq, n, inbox, status, definition, version, started_at
-    FROM sagas WHERE id = ?"""
-# The columns of most indexes are left to the second statement: SQLite rewrites the index entries of every
-# column that is set, changed or not.
+# Most appends move a saga on and change nothing a list is sorted by. One statement finds that out and does
+# it, and touches few indexes: SQLite rewrites the index entries of every column that is set, changed or not.
 _MOVE = """UPDATE sagas SET seq = ?, due_at = ?, updated_at = ?, ended_at = ?, late = ?, labels = ?, body = ?
-    WHERE n = ?"""
-_SHIFT = """UPDATE sagas SET owner = ?, fence = ?, inbox = ?, status = ?, definition = ?, version = ?,
-    started_at = ? WHERE n = ?"""
+    WHERE id = ? AND owner = ? AND fence = ? AND seq = ? AND inbox = 0
+    AND status = ? AND definition = ? AND version = ? AND started_at = ?"""
+_HEAD = "SELECT owner, fence, seq, inbox, n FROM sagas WHERE id = ?"
+_SHIFT = """UPDATE sagas SET seq = ?, due_at = ?, updated_at = ?, ended_at = ?, late = ?, labels = ?, body = ?,
+    owner = ?, fence = ?, inbox = ?, status = ?, definition = ?, version = ?, started_at = ? WHERE n = ?"""
 
 
 def append(db: sqlite3.Connection, lease: Lease, batch: Append) -> Lease:
     """Add the entries under the lease; the caller's view of the journal must be the journal."""
-    head = db.execute(_HEAD, (lease.saga_id,)).fetchone()
-    if head is None or head[:3] != (lease.node, lease.fence, lease.seq):
-        raise LeaseLost(f"{lease.saga_id} is no longer held as {lease}")
-    n, inbox = head[3:5]
-    left = _fold(db, lease.saga_id, batch) if inbox else []
-    summary, seq = batch.summary, lease.seq + len(batch.entries)
-    moved = (seq, _due(batch.wake_at, left), summary.updated_at, summary.ended_at, summary.late)
-    db.execute(_MOVE, (*moved, _labels(summary.labels), summary.body, n))
+    if batch.release or batch.raise_fence or not _move(db, lease, batch):
+        _shift(db, lease, batch)
     _add_entries(db, lease.saga_id, lease.seq, batch.entries)
-    owner, fence = None if batch.release else lease.node, lease.fence + batch.raise_fence
-    shifted = (summary.status, summary.definition, summary.version, summary.started_at)
-    if (owner, fence, len(left), *shifted) != (lease.node, lease.fence, *head[4:]):
-        db.execute(_SHIFT, (owner, fence, len(left), *shifted, n))
+    fence, seq = lease.fence + batch.raise_fence, lease.seq + len(batch.entries)
     return Lease(saga_id=lease.saga_id, node=lease.node, fence=fence, seq=seq)
 
 
+def _move(db: sqlite3.Connection, lease: Lease, batch: Append) -> bool:
+    """Do an append that keeps owner, fence, inbox, status and place; False when this is not one."""
+    held = (lease.saga_id, lease.node, lease.fence, lease.seq)
+    moved = _moved(lease, batch, batch.wake_at)
+    return db.execute(_MOVE, (*moved, *held, *_sorted_by(batch.summary))).rowcount == 1
+
+
+def _shift(db: sqlite3.Connection, lease: Lease, batch: Append) -> None:
+    """Do any other append, or raise why it cannot be done."""
+    head = db.execute(_HEAD, (lease.saga_id,)).fetchone()
+    if head is None or head[:3] != (lease.node, lease.fence, lease.seq):
+        raise LeaseLost(f"{lease.saga_id} is no longer held as {lease}")
+    inbox, n = head[3:]
+    left = _fold(db, lease.saga_id, batch) if inbox else []
+    held = (None if batch.release else lease.node, lease.fence + batch.raise_fence, len(left))
+    moved = _moved(lease, batch, _due(batch.wake_at, left))
+    db.execute(_SHIFT, (*moved, *held, *_sorted_by(batch.summary), n))
+
+
+def _moved(lease: Lease, batch: Append, due_at: float | None) -> tuple[object, ...]:
+    summary, seq = batch.summary, lease.seq + len(batch.entries)
+    labels = _labels(summary.labels)
+    return seq, due_at, summary.updated_at, summary.ended_at, summary.late, labels, summary.body
+
+
+def _sorted_by(summary: Summary) -> tuple[object, ...]:
+    return summary.status, summary.definition, summary.version, summary.started_at
+
+
 def _add_entries(db: sqlite3.Connection, saga_id: str, seq: int, added: Sequence[bytes]) -> None:
-    db.executemany(_ENTRY, [(saga_id, place, entry) for place, entry in enumerate(added, seq + 1)])
+    """Insert a few rows with one statement: each statement is a wait for the interpreter's lock."""
+    for at in range(0, len(added), _ROWS):
+        rows = [(saga_id, seq + at + place, entry) for place, entry in enumerate(added[at : at + _ROWS], 1)]
+        db.execute(_ENTRIES[len(rows)], tuple(chain.from_iterable(rows)))
 
 
 def _fold(db: sqlite3.Connection, saga_id: str, batch: Append) -> list[float]:
