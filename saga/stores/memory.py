@@ -87,8 +87,11 @@ class _Name:
 class MemoryStore:
     """Sagas for tests and trials; satisfies :class:`~saga.ports.Store`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shared: bool = False) -> None:
+        """Make an empty store; ``shared`` says that several coordinators of this process will use it."""
         self.counters = Counters()
+        self.shared = shared
+        self._secrets: dict[str, bytes] = {}
         self._names: dict[str, _Name] = {}
         self._sagas: dict[str, _Saga] = {}
         #: The same sagas again, split so that scans never meet an ended one: owned, and unowned but due.
@@ -114,6 +117,11 @@ class MemoryStore:
         """Wait until cancelled: memory does not fail."""
         never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         return await never
+
+    async def secret(self, name: str, fresh: bytes) -> bytes:
+        """See :meth:`saga.ports.Store.secret`."""
+        self.counters.commits += name not in self._secrets
+        return self._secrets.setdefault(name, fresh)
 
     # definitions
 

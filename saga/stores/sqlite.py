@@ -58,6 +58,7 @@ class SqliteStore:
         ``connection`` is the class of the connection that writes: tests hand in one that fails.
         """
         self.counters = Counters()
+        self.shared = False
         # Two names of one file must not mean two locks.
         self._path = Path(path).resolve()
         self._durability = durability
@@ -99,6 +100,10 @@ class SqliteStore:
     async def failed(self) -> str:
         """See :meth:`saga.ports.Store.failed`."""
         return await asyncio.shield(self._open_writer().failed)
+
+    async def secret(self, name: str, fresh: bytes) -> bytes:
+        """See :meth:`saga.ports.Store.secret`."""
+        return await self._write(Rank.RESULT, partial(sqlite_writes.secret, name=name, fresh=fresh))
 
     # definitions
 

@@ -38,6 +38,7 @@ _FIRST = (
     # Names that were deleted and not put again.
     "CREATE TABLE retired (name TEXT PRIMARY KEY) WITHOUT ROWID",
     "CREATE TABLE nodes (id TEXT PRIMARY KEY, beat INTEGER NOT NULL, dead INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
     # One row that a ping rewrites, to find out whether writing works.
     "CREATE TABLE pulse (one INTEGER PRIMARY KEY CHECK (one = 1), pings INTEGER NOT NULL)",
     "INSERT INTO pulse VALUES (1, 0)",

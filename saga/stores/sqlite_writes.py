@@ -242,7 +242,7 @@ def deliver(db: sqlite3.Connection, saga_id: str, message: Message) -> Delivered
     return Delivered(result="new", owner=owner)
 
 
-# --------------------------------------------------------------------------- nodes
+# --------------------------------------------------------------------------- nodes and the store
 
 # A released saga is due at once, from its last entry: its owner may have left calls open.
 _RELEASE = "UPDATE sagas SET owner = NULL, due_at = min(coalesce(due_at, updated_at), updated_at)"
@@ -280,6 +280,13 @@ def leave(db: sqlite3.Connection, node: str) -> None:
     """Release what the node owns, and forget it."""
     db.execute(f"{_RELEASE} WHERE owner = ?", (node,))
     db.execute("DELETE FROM nodes WHERE id = ?", (node,))
+
+
+def secret(db: sqlite3.Connection, name: str, fresh: bytes) -> bytes:
+    """Keep the first value that comes under the name, and return it."""
+    db.execute("INSERT INTO secrets VALUES (?, ?) ON CONFLICT DO NOTHING", (name, fresh))
+    (kept,) = db.execute("SELECT value FROM secrets WHERE name = ?", (name,)).fetchone()
+    return bytes(kept)
 
 
 def ping(db: sqlite3.Connection) -> None:
