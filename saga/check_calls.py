@@ -24,8 +24,10 @@ _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _DOTS = re.compile(r"(?:\.|%2[eE]){1,2}")
 _STATUS = re.compile(r"[2-5](?:[0-9]{2}|xx)")
-#: Headers that are the coordinator's own (lower case); a name that ends in "-" stands for all that begin so.
-_OWN_HEADERS = ("idempotency-key", "saga-", "traceparent", "tracestate", "host", "content-", "transfer-encoding")
+#: Headers that are the coordinator's own, in lower case.
+_OWN_HEADERS = frozenset({"idempotency-key", "traceparent", "tracestate", "host", "transfer-encoding"})
+#: How the names of others that are its own begin.
+_OWN_PREFIXES = ("saga-", "content-")
 
 
 def _error(at: str, detail: str) -> Problem:
@@ -66,9 +68,9 @@ def _calls(definition: SagaDefinition) -> Iterator[tuple[str, Call]]:
 
 
 def _check_address(url: str, at: str) -> Problems:
-    """An address is absolute, says nothing secret, and leaves nothing to input."""
+    """Refuse an address that is not absolute, holds a password, or leaves something to input."""
     if "${" in url:
-        yield _error(at, "an address is literal, so that input can never choose the host: put ${…} into 'path'")
+        yield _error(at, "an address is literal, so that input never chooses the host: put ${…} into 'path'")
         return
     try:
         split = urlsplit(url)
@@ -77,7 +79,7 @@ def _check_address(url: str, at: str) -> Problems:
         yield _error(at, f"{url[:80]!r} is no address: {error}")
         return
     if split.scheme not in ("http", "https") or not hostname or not url.isprintable() or " " in url:
-        yield _error(at, f"{url[:80]!r} must be an absolute http or https address, as in http://127.0.0.1:9101")
+        yield _error(at, f"{url[:80]!r} is no absolute address: write one as in http://127.0.0.1:9101")
     elif "@" in split.netloc:
         yield _error(at, "an address holds no user or password: send a header with ${secret.<name>}")
     elif "?" in url or "#" in url:
@@ -131,7 +133,7 @@ def _check_target(call: Call, at: str) -> Problems:
 
 
 def _literals(text: str) -> list[str] | None:
-    """Return the literal parts of a text; None when it holds no valid expression, which is reported elsewhere."""
+    """Return the literal parts of a text; None when an expression is invalid, which is reported elsewhere."""
     try:
         return [part if isinstance(part, str) else "" for part in parts(text)]
     except ExpressionInvalid:
@@ -157,7 +159,8 @@ def _check_path(call: Call, at: str) -> Problems:
 def _check_query(call: Call, at: str) -> Problems:
     for name, value in call.query.items():
         if not isinstance(value, str | int | float):
-            yield _error(f"{at}{pointer(name)}", "a parameter is text, a number or a boolean, or ${…} giving one")
+            detail = "a parameter is text, a number or a boolean, or ${…} giving one"
+            yield _error(f"{at}{pointer(name)}", detail)
 
 
 def _check_headers(call: Call, at: str) -> Problems:
@@ -167,7 +170,7 @@ def _check_headers(call: Call, at: str) -> Problems:
         lower = name.lower()
         if _TOKEN.fullmatch(name) is None:
             yield _error(here, f"{name!r} is no header name (RFC 9110, section 5.1)")
-        if any(lower == own or (own.endswith("-") and lower.startswith(own)) for own in _OWN_HEADERS):
+        if lower in _OWN_HEADERS or lower.startswith(_OWN_PREFIXES):
             yield _error(here, f"the header {name!r} is set by the coordinator: remove it")
         if lower in seen:
             yield _error(here, f"the header {name!r} stands here twice: case makes no difference")
@@ -179,7 +182,8 @@ def _check_headers(call: Call, at: str) -> Problems:
 def _check_statuses(call: Call, at: str) -> Problems:
     for code in call.on_status:
         if _STATUS.fullmatch(code) is None:
-            yield _error(f"{at}{pointer('on_status', code)}", f"{code!r} must be a status (404) or a class (5xx)")
+            detail = f"{code!r} is neither a final status (404) nor a class of them (5xx)"
+            yield _error(f"{at}{pointer('on_status', code)}", detail)
 
 
 # --------------------------------------------------------------------------- attempts
@@ -196,7 +200,7 @@ def _check_retry(retry: Retry, at: str, *, late: bool) -> Problems:
         yield _error(f"{at}/within", "must be longer than 0s")
     if retry.max < retry.initial:
         yield _error(f"{at}/max", "must not be shorter than 'initial', the first wait: raise it")
-    elif retry.max == 0 or retry.initial == 0:
-        # Late calls are repeated for the time 'within', however often that is; 'attempts' bounds refusals only.
-        if late or retry.attempts is None:
-            yield _error(f"{at}/initial", "without a bound on attempts a wait is longer than 0s: say how long")
+    elif retry.initial == 0 and (late or retry.attempts is None):
+        # A late call is repeated for as long as 'within', however often that is: 'attempts' bounds only
+        # its refusals.
+        yield _error(f"{at}/initial", "without a bound on attempts a wait is longer than 0s: say how long")

@@ -78,6 +78,8 @@ def _step_templates(
     yield f"{at}/output", step.output, within.also("response")
     if step.action is not None:
         yield from _call_templates(step.action, f"{at}/action", within)
+    if step.signal is not None:
+        yield f"{at}/signal/refused_when", step.signal.refused_when, within.also("response")
     if step.worker is not None:
         yield f"{at}/worker/input", step.worker.input, within
     if step.saga is not None:
@@ -156,7 +158,8 @@ def _unknown_root(root: str, place: _Place, definition: SagaDefinition) -> str:
         return f"there is no root {root!r}: did you mean steps.{root}.output?"
     known = [each for each in _ROOTS if each in place.roots]
     close = difflib.get_close_matches(root, known, n=1)
-    return f"there is no root {root!r}: " + (f"did you mean {close[0]!r}?" if close else f"use {', '.join(known)}")
+    hint = f"did you mean {close[0]!r}?" if close else f"use {', '.join(known)}"
+    return f"there is no root {root!r}: {hint}"
 
 
 def _member_fault(reference: Reference) -> str | None:
@@ -178,7 +181,8 @@ def _step_fault(reference: Reference, place: _Place, definition: SagaDefinition)
     if reference.path[1:2] != ("output",):
         return f"a step shows its output only: write steps.{name}.output"
     if place.step is not None and name == place.step.name:
-        return None if place.own else f"step {name!r} has no output yet: only its compensation can refer to it"
+        early = f"step {name!r} has no output yet: only its compensation can refer to it"
+        return None if place.own else early
     if name not in place.settled:
         return f"step {name!r} is not upstream, so it may not have run yet: add it to 'after'"
     return None if reference.guarded else _absent_fault(definition.step(name), place.step)
@@ -201,6 +205,6 @@ def _may_be_missing(reference: Reference, place: _Place) -> bool:
 
 def _missing_own(reference: Reference) -> str:
     return (
-        f"${{{reference.expression}}}: when the action's answer was lost there is no output, and this compensation"
-        " is parked for a person: let the action send ${key}, and address what it made by ${key}"
+        f"${{{reference.expression}}}: when the action's answer was lost there is no output, and this"
+        " compensation is parked for a person: let the action send ${key}, and address what it made by ${key}"
     )

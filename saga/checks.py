@@ -14,7 +14,8 @@ from saga.check_calls import check_calls, check_services
 from saga.check_references import check_references
 from saga.durations import parse_duration, parse_time
 from saga.errors import Problem
-from saga.model import KINDS, SagaDefinition, Step, Worker
+from saga.fields import KINDS
+from saga.model import SagaDefinition, Step, Worker
 from saga.pointers import is_pointer, pointer
 from saga.syntax import has_expression, is_one_expression
 
@@ -31,13 +32,8 @@ def check(definition: SagaDefinition, services: frozenset[str] | None) -> tuple[
 
     ``services`` are the names a server's settings address; None when there is no server.
     """
-    return tuple(
-        problem
-        for rule in (_check_input, _check_times, _check_labels, _check_steps, _check_order, _check_pivot, _check_undoing)
-        for problem in rule(definition)
-    ) + tuple(
-        [*check_services(definition, services), *check_calls(definition), *check_references(definition)]
-    )
+    found = [problem for rule in _RULES for problem in rule(definition)]
+    return (*found, *check_services(definition, services))
 
 
 def _error(at: str, detail: str) -> Problem:
@@ -69,10 +65,13 @@ def _check_times(definition: SagaDefinition) -> Problems:
         yield from _check_positive(step.due, pointer("steps", at, "due"))
         if step.signal is not None:
             yield from _check_positive(step.signal.timeout, pointer("steps", at, "signal", "timeout"))
+            yield from _check_condition(
+                step.signal.refused_when, pointer("steps", at, "signal", "refused_when")
+            )
 
 
 def _check_positive(seconds: float | None, at: str) -> Problems:
-    """A time for something to happen in must leave it some."""
+    """Refuse a time for something to happen in that leaves none."""
     if seconds == 0:
         yield _error(at, "must be longer than 0s")
 
@@ -80,7 +79,8 @@ def _check_positive(seconds: float | None, at: str) -> Problems:
 def _check_labels(definition: SagaDefinition) -> Problems:
     for name, value in definition.labels.items():
         if not isinstance(value, str | int | float):
-            yield _error(pointer("labels", name), "a label is text, a number or a boolean, or ${…} giving one")
+            detail = "a label is text, a number or a boolean, or ${…} giving one"
+            yield _error(pointer("labels", name), detail)
 
 
 # --------------------------------------------------------------------------- steps by themselves
@@ -90,9 +90,9 @@ def _check_steps(definition: SagaDefinition) -> Problems:
     if not definition.steps:
         yield _error("/steps", "a saga has at least one step: add one")
     if len(definition.steps) > MAX_STEPS:
+        count = len(definition.steps)
         yield _error(
-            "/steps",
-            f"a saga has at most {MAX_STEPS} steps, this one {len(definition.steps)}: use child sagas or for_each",
+            "/steps", f"a saga has at most {MAX_STEPS} steps, not {count}: use child sagas or for_each"
         )
     for at, step in enumerate(definition.steps):
         yield from _check_step(step, pointer("steps", at))
@@ -103,13 +103,12 @@ def _check_step(step: Step, at: str) -> Problems:
     yield from _check_pointers(step.sensitive, f"{at}/sensitive")
     yield from _check_condition(step.when, f"{at}/when")
     if step.for_each is not None and not is_one_expression(step.for_each):
-        yield _error(f"{at}/for_each", "must be exactly one ${…} that gives an array, as in ${input.passengers}")
+        yield _error(f"{at}/for_each", "must be one ${…} that gives an array, as in ${input.passengers}")
     if step.for_each is None and "max_parallel" in step.model_fields_set:
-        yield _error(f"{at}/max_parallel", "only a step with for_each has instances: remove it or add for_each")
+        yield _error(f"{at}/max_parallel", "only a step with for_each has instances: remove it")
     if step.wait is not None and not _is_wait(step.wait):
-        yield _error(
-            f"{at}/wait", f"{step.wait[:40]!r} must be a duration (30m), a time (2026-03-01T09:30:00Z) or one ${{…}}"
-        )
+        detail = "must be a duration (30m), a time (2026-03-01T09:30:00Z) or one ${…}"
+        yield _error(f"{at}/wait", f"{step.wait[:40]!r} {detail}")
     if step.fail is not None and not step.fail.strip():
         yield _error(f"{at}/fail", "say why, for the person who reads it")
 
@@ -122,7 +121,7 @@ def _check_kinds(step: Step, at: str) -> Problems:
 
 
 def _check_condition(condition: str | None, at: str) -> Problems:
-    """A condition without an expression would always hold."""
+    """Refuse a condition without an expression, which would always hold."""
     if condition is not None and not has_expression(condition):
         yield _error(at, "a condition holds an expression: write it as ${…}")
 
@@ -149,9 +148,8 @@ def _check_order(definition: SagaDefinition) -> Problems:
     seen: set[str] = set()
     for at, step in enumerate(definition.steps):
         if step.name in seen:
-            yield _error(
-                pointer("steps", at, "name"), f"{counts[step.name]} steps are named {step.name!r}: rename all but one"
-            )
+            detail = f"{counts[step.name]} steps are named {step.name!r}: rename all but one"
+            yield _error(pointer("steps", at, "name"), detail)
         seen.add(step.name)
         for name in step.after:
             if name not in definition.graph:
@@ -159,7 +157,9 @@ def _check_order(definition: SagaDefinition) -> Problems:
     if cycle := definition.graph.cycle:
         at = next(at for at, step in enumerate(definition.steps) if step.name == cycle[0])
         circle = " after ".join([*cycle, cycle[0]])
-        yield _error(pointer("steps", at, "after"), f"these steps wait for one another: {circle}; remove one 'after'")
+        yield _error(
+            pointer("steps", at, "after"), f"these steps wait for one another: {circle}; break the circle"
+        )
 
 
 def _check_pivot(definition: SagaDefinition) -> Problems:
@@ -207,16 +207,27 @@ def _check_undoing(definition: SagaDefinition) -> Problems:
 def _check_undoing_of(step: Step, at: str, *, certain: bool, passed: bool) -> Problems:
     given = step.compensation is not None and step.compensation != "none"
     if given and step.kind in _OWES_NOTHING:
-        yield _error(f"{at}/compensation", f"a {step.kind!r} changes nothing outside: remove the compensation")
+        yield _error(f"{at}/compensation", f"a {step.kind!r} changes nothing outside: remove it")
     elif given and step.kind == "saga":
-        yield _error(f"{at}/compensation", "a child saga is undone by its own compensations: remove it, or write none")
+        yield _error(f"{at}/compensation", "a child saga undoes itself: remove it, or write none")
     elif given and certain and passed:
-        yield _error(f"{at}/compensation", "past the pivot nothing is undone: remove the compensation")
+        yield _error(f"{at}/compensation", "past the pivot nothing is undone: remove it")
     elif step.compensation is None and step.kind in ("action", "worker") and certain and not passed:
-        yield _error(
-            at, f"step {step.name!r} must say how it is undone: add a compensation, or 'compensation: none'"
-        )
+        detail = f"step {step.name!r} must say how it is undone: add a compensation, or 'compensation: none'"
+        yield _error(at, detail)
 
+
+_RULES: tuple[Callable[[SagaDefinition], Problems], ...] = (
+    _check_input,
+    _check_times,
+    _check_labels,
+    _check_steps,
+    _check_order,
+    _check_pivot,
+    _check_undoing,
+    check_calls,
+    check_references,
+)
 
 # --------------------------------------------------------------------------- beyond one definition
 
@@ -244,8 +255,8 @@ def _check_child(definition: SagaDefinition, step: Step, at: str, lookup: Lookup
     elif child.pivot is not None and definition.position(step.name) == "before":
         yield _error(
             at,
-            f"the child {child.name!r} has a pivot, {child.pivot!r}, after which it cannot be undone: let the step be"
-            " the pivot, or stand after it",
+            f"the child {child.name!r} has a pivot, {child.pivot!r}, after which it cannot be undone: let the"
+            " step be the pivot, or stand after it",
         )
 
 

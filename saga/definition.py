@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from saga.checks import check, check_children, not_yet_executed
 from saga.documents import check_json
 from saga.errors import DefinitionInvalid, Problem
+from saga.fields import Kind, Method, Position, Verdict
 from saga.model import (
     Action,
     Call,
@@ -19,16 +20,12 @@ from saga.model import (
     ChildSaga,
     Compensation,
     Defaults,
-    Kind,
-    Method,
     Pending,
-    Position,
     Retry,
     SagaDefinition,
     Service,
     Signal,
     Step,
-    Verdict,
     Worker,
 )
 from saga.pointers import parent
@@ -54,6 +51,7 @@ __all__ = [
     "Verdict",
     "Worker",
     "check_children",
+    "load_definition",
     "not_yet_executed",
     "parse_definition",
 ]
@@ -95,13 +93,34 @@ def parse_definition(
     return Parsed(definition=definition, warnings=tuple(placed))
 
 
-def _checked(document: object, services: frozenset[str] | None) -> tuple[tuple[Problem, ...], SagaDefinition | None]:
+def load_definition(document: object) -> SagaDefinition:
+    """Return a definition from its normalised document, as it was stored, without checking how it fits.
+
+    What an earlier release accepted has to run on, also where a later one would refuse it.
+
+    Raises:
+        DefinitionInvalid: the document has not even the shape of a definition this release knows.
+    """
+    if not isinstance(document, dict):
+        raise DefinitionInvalid((_NO_MAPPING,))
+    shape = read_shape(document)
+    if shape.problems or shape.definition is None:
+        raise DefinitionInvalid(shape.problems)
+    return shape.definition
+
+
+_NO_MAPPING = Problem(pointer="", detail="a definition is a mapping of names to values")
+
+
+def _checked(
+    document: object, services: frozenset[str] | None
+) -> tuple[tuple[Problem, ...], SagaDefinition | None]:
     """Return every problem, and the normalised definition as far as it could be read."""
     problems = check_json(document)
     if problems:
         return problems, None
     if not isinstance(document, dict):
-        return (Problem(pointer="", detail="a definition is a mapping of names to values"),), None
+        return (_NO_MAPPING,), None
     shape = read_shape(document)
     if shape.definition is None:
         return shape.problems, None

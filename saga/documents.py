@@ -24,6 +24,10 @@ MAX_DEPTH = 64
 #: Most values, members of objects and elements of arrays included.
 MAX_NODES = 50_000
 
+_HUGE = 10**MAX_DIGITS
+_TOO_LONG = f"a number has more than {MAX_DIGITS:,} digits: write it as text"
+_HALF = "half of a surrogate pair stands here, which is no Unicode text"
+
 Lines: TypeAlias = Mapping[str, int]
 
 
@@ -31,7 +35,7 @@ def read_document(
     text: bytes | str,
     *,
     yaml: bool,
-    error: type[DefinitionInvalid] | type[InputInvalid] = DefinitionInvalid,
+    error: type[DefinitionInvalid | InputInvalid] = DefinitionInvalid,
 ) -> tuple[Any, Lines]:
     """Return the JSON value of a text, and the line (from 1) of each JSON pointer in it.
 
@@ -67,9 +71,10 @@ def _decoded(text: bytes | str) -> str:
         try:
             text = text.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            refuse("the text is not UTF-8: save it as UTF-8", line=error.object.count(b"\n", 0, error.start) + 1)
+            line = error.object.count(b"\n", 0, error.start) + 1
+            refuse("the text is not UTF-8: save it as UTF-8", line=line)
     elif not is_encodable(text):
-        refuse("the text holds half of a surrogate pair, which is no Unicode text")
+        refuse(_HALF)
     return text.removeprefix("\ufeff")
 
 
@@ -107,7 +112,7 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _integer(text: str) -> int:
     if len(text) > MAX_DIGITS:
-        refuse(f"a number has more than {MAX_DIGITS:,} digits: write it as text")
+        refuse(_TOO_LONG)
     return int(text)
 
 
@@ -168,28 +173,30 @@ def _json_lines(text: str) -> dict[str, int]:
     """Go through a text that is known to be JSON."""
     lines: dict[str, int] = {}
     line = 1
-    holders: list[tuple[str, bool]] = []  # the pointer of each open array or object, and whether it is an array
+    holders: list[
+        tuple[str, bool]
+    ] = []  # of each open array or object its pointer, and whether it is an array
     at, counts = "", [0]
     expect_key = False
     for match in _TOKEN.finditer(text):
-        token = match[0]
-        if token == "\n":  # noqa: S105 -- a token of text
+        piece = match[0]
+        if piece == "\n":
             line += 1
-        elif token in "{[":
+        elif piece in "{[":
             lines.setdefault(at, line)
-            holders.append((at, token == "["))
+            holders.append((at, piece == "["))
             counts.append(0)
-            at, expect_key = (f"{at}/0", False) if token == "[" else (at, True)
-        elif token in "}]":
+            at, expect_key = (f"{at}/0", False) if piece == "[" else (at, True)
+        elif piece in "}]":
             at = holders.pop()[0]
             counts.pop()
             expect_key = False
-        elif token == ",":
+        elif piece == ",":
             holder, is_array = holders[-1]
             counts[-1] += 1
             at, expect_key = (f"{holder}/{counts[-1]}", False) if is_array else (holder, True)
         elif expect_key:
-            at, expect_key = f"{holders[-1][0]}/{escape(json.loads(token))}", False
+            at, expect_key = f"{holders[-1][0]}/{escape(json.loads(piece))}", False
             lines[at] = line
         else:
             lines.setdefault(at, line)
@@ -220,9 +227,7 @@ def _too_deep() -> str:
 def _refuse_unless_json(value: object, lines: Lines) -> None:
     found = list(_faults(value))
     if found:
-        raise Unreadable(
-            *(Problem(pointer=at, detail=detail, line=lines.get(at)) for at, detail in found if at is not None)
-        )
+        raise Unreadable(*(Problem(pointer=at, detail=detail, line=lines.get(at)) for at, detail in found))
 
 
 def _faults(value: object) -> Iterator[tuple[str, str]]:
@@ -249,7 +254,7 @@ def _key_faults(item: dict[Any, Any], at: str) -> Iterator[tuple[str, str]]:
         if not isinstance(key, str):
             yield at, f"the key {key!r} is not text"
         elif not key.isascii() and not is_encodable(key):
-            yield at, "a key holds half of a surrogate pair, which is no Unicode text"
+            yield at, _HALF
     if isinstance(item, _Pairs):
         for key in item.repeated:
             yield f"{at}/{escape(key)}", f"the key {key!r} stands here more than once: keep one"
@@ -257,13 +262,9 @@ def _key_faults(item: dict[Any, Any], at: str) -> Iterator[tuple[str, str]]:
 
 def _scalar_fault(item: object) -> str | None:
     if isinstance(item, str):
-        encodable = item.isascii() or is_encodable(item)
-        return None if encodable else "the text holds half of a surrogate pair, which is no Unicode text"
+        return None if item.isascii() or is_encodable(item) else _HALF
     if isinstance(item, float):
         return None if math.isfinite(item) else "a number is finite in JSON: write null or text"
     if isinstance(item, int):
-        return None if abs(item) < _HUGE else f"a number has more than {MAX_DIGITS:,} digits: write it as text"
+        return None if abs(item) < _HUGE else _TOO_LONG
     return None if item is None else f"a {type(item).__name__} is not JSON"
-
-
-_HUGE = 10**MAX_DIGITS

@@ -29,8 +29,7 @@ def parse_duration(text: str) -> float:
     """
     match = _DURATION.fullmatch(text)
     if match is None:
-        detail = f"{text[:40]!r} is not a duration: write a number and a unit, as in 250ms, 5s, 10m, 24h or 7d"
-        raise ValueError(detail)
+        raise ValueError(f"{text[:40]!r} is not a duration: write one as in 250ms, 5s, 10m, 24h or 7d")
     milliseconds = Fraction(match[1]) * _UNITS[match[2]]
     if milliseconds.denominator != 1:
         raise ValueError(f"{text!r} is finer than a millisecond, the smallest step of time there is")

@@ -272,9 +272,7 @@ def references(template: Any) -> tuple[Reference, ...]:
     """
     if isinstance(template, str):
         pieces = parts(template) if "${" in template else ()
-        return tuple(
-            found for piece in pieces if isinstance(piece, Expression) for found in piece.references
-        )
+        return tuple(found for piece in pieces if isinstance(piece, Expression) for found in piece.references)
     if isinstance(template, dict):
         return tuple(found for value in template.values() for found in references(value))
     if isinstance(template, list):

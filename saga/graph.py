@@ -19,7 +19,8 @@ class Graph:
         #: Names in the order of the definition.
         self.order: tuple[str, ...] = tuple(after)
         self._after = {
-            name: tuple(dict.fromkeys(each for each in waits if each in after)) for name, waits in after.items()
+            name: tuple(dict.fromkeys(each for each in waits if each in after))
+            for name, waits in after.items()
         }
         self._dependents: dict[str, list[str]] = {name: [] for name in self.order}
         for name, waits in self._after.items():

@@ -10,107 +10,42 @@ Durations are ``float`` seconds, and text such as ``10m`` in a document.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import timedelta
 from functools import cached_property
-from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
-    PlainSerializer,
-    SerializationInfo,
     SerializerFunctionWrapHandler,
-    StringConstraints,
     Tag,
     ValidationInfo,
     WrapSerializer,
     WrapValidator,
-    model_serializer,
 )
 
-from saga.durations import checked_duration, format_duration, parse_duration
+from saga.fields import (
+    DOCUMENT,
+    KINDS,
+    Attempts,
+    Duration,
+    Factor,
+    Kind,
+    Method,
+    Name,
+    Part,
+    Position,
+    Unlimited,
+    Verdicts,
+)
 from saga.graph import Graph
 from saga.normal import write_out
 
-#: Names of definitions, steps, services, signals, labels and secrets.
-NAME = r"^[a-z][a-z0-9_]{0,63}$"
-Name: TypeAlias = Annotated[str, StringConstraints(pattern=NAME)]
 
-Kind: TypeAlias = Literal["action", "wait", "signal", "saga", "worker", "fail"]
-#: Every kind of step, in the order they are looked for.
-KINDS: tuple[Kind, ...] = ("action", "wait", "signal", "saga", "worker", "fail")
-
-Position: TypeAlias = Literal["before", "pivot", "after"]
-Verdict: TypeAlias = Literal["succeeded", "refused", "retry", "uncertain", "pending"]
-Method: TypeAlias = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-
-#: Validation context of a value that was read from a document, not made in Python.
-DOCUMENT: Mapping[str, bool] = MappingProxyType({"document": True})
-
-
-def _duration(value: Any, info: ValidationInfo) -> Any:
-    """Take text; made in Python also seconds or a ``timedelta``."""
-    if isinstance(value, str):
-        return parse_duration(value)
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("a duration is text: write a number and a unit, as in 250ms, 5s or 24h")
-    if info.context:
-        raise ValueError(f"a duration is text with a unit: did you mean {value}s?")
-    return checked_duration(value)
-
-
-def _unlimited(value: Any) -> Any:
-    return None if value == "unlimited" else value
-
-
-Duration: TypeAlias = Annotated[float, BeforeValidator(_duration), PlainSerializer(format_duration)]
-#: A duration, or None for one that never ends, which is ``unlimited`` in a document.
-Unlimited: TypeAlias = Annotated[
-    float | None,
-    BeforeValidator(lambda value, info: None if _unlimited(value) is None else _duration(value, info)),
-    PlainSerializer(lambda value: "unlimited" if value is None else format_duration(value)),
-]
-Attempts: TypeAlias = Annotated[
-    int | None,
-    Field(strict=True, ge=1, le=1_000_000),
-    BeforeValidator(_unlimited),
-    PlainSerializer(lambda value: "unlimited" if value is None else value),
-]
-
-
-#: Whole numbers are written without a fraction.
-Factor: TypeAlias = Annotated[
-    float,
-    Field(strict=True, ge=1, le=100),
-    PlainSerializer(lambda value: int(value) if value.is_integer() else value),
-]
-
-
-class _Part(BaseModel):
-    """One part of a definition: frozen, and without fields nobody knows."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    #: Fields in which a null is a value, and not the same as leaving the field out.
-    nullable: ClassVar[frozenset[str]] = frozenset()
-
-    @model_serializer(mode="wrap")
-    def _without_nulls(self, handler: SerializerFunctionWrapHandler, _info: SerializationInfo) -> Any:
-        written = handler(self)
-        return {name: value for name, value in written.items() if value is not None or name in self.nullable}
-
-
-class Retry(_Part):
+class Retry(Part):
     """How often and how far apart attempts are made.
 
-    Attempt 1 is the first; the wait before attempt *n* + 1 is ``initial * factor ** (n - 1)``, at most ``max``.
+    Attempt 1 is the first; the wait before attempt *n* + 1 is ``initial * factor ** (n - 1)``, but at most
+    ``max``.
     """
 
     #: Attempts in all, the first included; None for unlimited ones.
@@ -125,7 +60,7 @@ class Retry(_Part):
     within: Unlimited = None
 
 
-class Pending(_Part):
+class Pending(Part):
     """What is done while a participant has answered 202 and not yet said what came of it."""
 
     #: How long it may take until its outcome counts as uncertain.
@@ -134,14 +69,14 @@ class Pending(_Part):
     poll: Duration = 10.0
 
 
-class CallDefaults(_Part):
+class CallDefaults(Part):
     """What calls take that say nothing themselves."""
 
     timeout: Duration = 10.0
     retry: Retry = Retry()
 
 
-class Defaults(_Part):
+class Defaults(Part):
     """What the calls of one definition take that say nothing themselves."""
 
     #: For actions; after the pivot only the timeout.
@@ -150,7 +85,7 @@ class Defaults(_Part):
     compensation: CallDefaults = CallDefaults()
 
 
-class Service(_Part):
+class Service(Part):
     """Where a participant is."""
 
     #: Base address, absolute; a call's path is appended to it.
@@ -159,21 +94,7 @@ class Service(_Part):
     key_lifetime: Duration | None = None
 
 
-def _method(value: Any) -> Any:
-    return value.upper() if isinstance(value, str) else value
-
-
-def _statuses(value: Any) -> Any:
-    """YAML reads 404 as a number; a class may be written in capitals."""
-    if not isinstance(value, dict):
-        return value
-    return {
-        (str(key).lower() if isinstance(key, str | int) and not isinstance(key, bool) else key): verdict
-        for key, verdict in value.items()
-    }
-
-
-class Call(_Part):
+class Call(Part):
     """One HTTP request to a participant: an action or a compensation."""
 
     nullable = frozenset({"body"})
@@ -182,11 +103,11 @@ class Call(_Part):
     service: Name | None = None
     #: An absolute address in place of a service.
     url: str | None = None
-    method: Annotated[Method, BeforeValidator(_method)] = "POST"
+    method: Method = "POST"
     #: Appended to the base address; each ``${…}`` is one segment or part of one.
     path: str = ""
-    query: dict[str, Any] = {}
-    headers: dict[str, str] = {}
+    query: dict[str, Any] = Field(default_factory=dict)
+    headers: dict[str, str] = Field(default_factory=dict)
     #: JSON with ``${…}``; sent only when it is set, null included: see :attr:`has_body`.
     body: Any = None
     #: Of one attempt.
@@ -195,7 +116,7 @@ class Call(_Part):
     #: "text" takes a complete body of any kind as text.
     accept: Literal["json", "text"] = "json"
     #: What a status code or class means ("404", "5xx") where it is not the usual.
-    on_status: Annotated[dict[str, Verdict], BeforeValidator(_statuses)] = {}
+    on_status: Verdicts = Field(default_factory=dict)
     #: A condition over ``response``: the participant said no although its status says yes.
     refused_when: str | None = None
     pending: Pending = Pending()
@@ -211,7 +132,7 @@ Action = Call
 Compensation = Call
 
 
-class Worker(_Part):
+class Worker(Part):
     """Work that is put into a queue, and done by a worker that polls it."""
 
     nullable = frozenset({"input"})
@@ -223,15 +144,17 @@ class Worker(_Part):
     retry: Retry = Retry()
 
 
-class Signal(_Part):
+class Signal(Part):
     """A message from outside that the step waits for."""
 
     name: Name
     #: How long it waits; None: for ever.
     timeout: Duration | None = None
+    #: A condition over ``response``, whose body is the payload: the message is a no.
+    refused_when: str | None = None
 
 
-class ChildSaga(_Part):
+class ChildSaga(Part):
     """A saga that is started and awaited as a step."""
 
     nullable = frozenset({"input"})
@@ -243,7 +166,7 @@ class ChildSaga(_Part):
     input: Any = None
 
 
-class WorkerCompensation(_Part):
+class WorkerCompensation(Part):
     """How a document writes a compensation that a worker makes: ``{worker: …}``."""
 
     worker: Worker
@@ -252,7 +175,8 @@ class WorkerCompensation(_Part):
 def _compensation_tag(value: Any) -> str:
     if isinstance(value, str):
         return "~none"
-    return "~worker" if isinstance(value, Worker) or (isinstance(value, dict) and "worker" in value) else "~call"
+    held = isinstance(value, dict) and "worker" in value
+    return "~worker" if held or isinstance(value, Worker) else "~call"
 
 
 def _held_worker(value: Any, _handler: Any, info: ValidationInfo) -> Worker:
@@ -274,7 +198,7 @@ AnyCompensation: TypeAlias = Annotated[
 ]
 
 
-class Step(_Part):
+class Step(Part):
     """An action and, if it can be undone, its compensation; or a wait, a signal, a child saga, a no."""
 
     nullable = frozenset({"output"})
@@ -324,7 +248,7 @@ class Step(_Part):
         return "output" in self.model_fields_set
 
 
-class SagaDefinition(_Part):
+class SagaDefinition(Part):
     """A named template of sagas."""
 
     nullable = frozenset({"output"})
@@ -335,13 +259,13 @@ class SagaDefinition(_Part):
     input: dict[str, Any] | None = None
     #: JSON pointers into the input that are masked wherever it is shown.
     sensitive: tuple[str, ...] = ()
-    services: dict[Name, Service] = {}
+    services: dict[Name, Service] = Field(default_factory=dict)
     #: Deadline of the forward part.
     timeout: Duration | None = None
     #: Not ended by then: the saga is late.
     due: Duration | None = None
     #: Templates over ``input`` and ``saga`` of what sagas are searched by; text, numbers and booleans.
-    labels: dict[Name, Any] = {}
+    labels: dict[Name, Any] = Field(default_factory=dict)
     defaults: Defaults = Defaults()
     steps: tuple[Step, ...]
     #: What the saga as a whole gives, a template over ``steps``; see :attr:`has_output`.

@@ -29,7 +29,8 @@ def check_schema(schema: Mapping[str, Any], at: str = "") -> tuple[Problem, ...]
     """Return what keeps a schema from being used; ``at`` is the pointer it stands at."""
     dialect = schema.get("$schema", DIALECT)
     if not isinstance(dialect, str) or dialect.rstrip("#") != DIALECT:
-        return (Problem(pointer=f"{at}/$schema", detail=f"only {DIALECT} is understood: write that, or remove it"),)
+        detail = f"only {DIALECT} is understood: write that, or remove it"
+        return (Problem(pointer=f"{at}/$schema", detail=detail),)
     if problems := _problems(_metaschema(), schema, at):
         return tuple(replace(each, detail=f"this is no JSON Schema: {each.detail}") for each in problems)
     try:
@@ -51,7 +52,9 @@ def _problems(validator: jsonschema_rs.Draft202012Validator, value: object, at: 
         errors = list(islice(validator.iter_errors(value), MAX_PROBLEMS))
     except (ValueError, RecursionError) as error:
         return (Problem(pointer=at, detail=f"cannot be checked: {_first_line(error)}"),)
-    return tuple(Problem(pointer=f"{at}{pointer(*error.instance_path)}", detail=error.message) for error in errors)
+    return tuple(
+        Problem(pointer=f"{at}{pointer(*error.instance_path)}", detail=error.message) for error in errors
+    )
 
 
 def _first_line(error: Exception) -> str:

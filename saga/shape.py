@@ -15,8 +15,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from saga.errors import Problem
+from saga.fields import DOCUMENT
 from saga.model import (
-    DOCUMENT,
     Call,
     CallDefaults,
     ChildSaga,

@@ -98,7 +98,7 @@ def _parts(text: str) -> Parts:
         found.append(_expression(text[match.end() : end].strip()))
         literal, position = "", end + 1
     literal += text[position:]
-    return tuple(found + [literal] if literal else found)
+    return (*found, literal) if literal else tuple(found)
 
 
 _cached_parts = lru_cache(maxsize=4096)(_parts)
@@ -154,7 +154,7 @@ def _tree(text: str) -> _Node:
     except RecursionError:
         raise ExpressionInvalid(_too_deep()) from None
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        # The parser's own message repeats the expression and draws an arrow below it; the first line is enough.
+        # The parser's message goes on to repeat the expression and to draw an arrow below it.
         reason = str(error).splitlines()[0].split(", for expression")[0]
         raise ExpressionInvalid(f"'${{{text}}}' is not a JMESPath expression: {reason}") from None
 
@@ -177,9 +177,7 @@ def _nodes(tree: _Node) -> Iterator[tuple[_Node, int]]:
 
 
 def _check_bounds(tree: _Node) -> None:
-    count = 0
-    for _node, depth in _nodes(tree):
-        count += 1
+    for count, (_node, depth) in enumerate(_nodes(tree), start=1):
         if count > MAX_NODES:
             raise ExpressionInvalid(f"an expression has at most {MAX_NODES} parts; shorten it")
         if depth > MAX_DEPTH:
@@ -194,7 +192,8 @@ def _check_functions(tree: _Node) -> None:
         name, given = node["value"], len(node["children"])
         signature = FUNCTIONS.get(name)
         if signature is None:
-            raise ExpressionInvalid(f"there is no function {name}(); there are {', '.join(sorted(FUNCTIONS))}")
+            known = ", ".join(sorted(FUNCTIONS))
+            raise ExpressionInvalid(f"there is no function {name}(); there are {known}")
         if given < signature.arguments or (given > signature.arguments and not signature.variadic):
             raise ExpressionInvalid(f"{name}() takes {signature.arguments} argument(s), not {given}")
 

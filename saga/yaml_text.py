@@ -169,7 +169,7 @@ class _Builder:
 
     def _key(self, holder: _Open, event: NodeEvent) -> None:
         if not isinstance(event, ScalarEvent) or (not event.style and event.value in _NULL):
-            refuse("a key is text; a list, a mapping, an alias or null cannot be one", holder.pointer, _line(event))
+            refuse("a key is text, no list, mapping, alias or null", holder.pointer, _line(event))
         holder.key = event.value
         at = self._pointer(holder)
         self._check_plain(event, at)
@@ -224,5 +224,5 @@ def _integer(text: str) -> int:
 def _real(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise _ScalarRefused(f"{text[:40]} is larger than any number that can be stored: quote it if it is text")
+        raise _ScalarRefused(f"{text[:40]} is larger than any number there can be: quote it if it is text")
     return number
