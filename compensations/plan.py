@@ -50,12 +50,9 @@ class CompensationPlan:
 
     #: Names; those of one wave are independent, and a wave waits for the ones before it.
     waves: tuple[tuple[str, ...], ...]
+    #: Of the first wave, those that nothing stands in the way of: none while an open action must settle first.
+    next: tuple[str, ...]
     omitted: tuple[Omitted, ...]
-
-    @property
-    def next(self) -> tuple[str, ...]:
-        """Return what nothing stands in the way of."""
-        return self.waves[0] if self.waves else ()
 
 
 def plan_compensation(footprints: Sequence[Footprint]) -> CompensationPlan:
@@ -73,11 +70,12 @@ def plan_compensation(footprints: Sequence[Footprint]) -> CompensationPlan:
             waves.setdefault(heights[footprint.step], []).append(footprint.name)
         else:
             omitted.append(Omitted(name=footprint.name, why=why))
-    lowest_first = tuple(tuple(waves[height]) for height in sorted(waves))
-    # The lowest wave is free only when nothing that must settle first, compensatable or not, stands below it.
-    first = min(waves, default=0)
-    blocked = first > 1
-    return CompensationPlan(waves=((), *lowest_first) if blocked else lowest_first, omitted=tuple(omitted))
+    return CompensationPlan(
+        waves=tuple(tuple(waves[height]) for height in sorted(waves)),
+        # One blocking step on the way down is the action itself; more are steps that must settle first.
+        next=tuple(waves.get(1, ())),
+        omitted=tuple(omitted),
+    )
 
 
 def _heights(footprints: Iterable[Footprint]) -> Mapping[str, int]:

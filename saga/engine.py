@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import TypeAlias
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
@@ -23,7 +24,7 @@ from saga.errors import LeaseLost, MessagesWaiting, StoreUnavailable, StoreUnkno
 from saga.journal import evolve
 from saga.messages import fold
 from saga.outcomes import Outcome
-from saga.ports import Append, Clock, Lease, Message, Phase, Store, Telemetry
+from saga.ports import Append, Clock, Lease, Message, Phase, Record, Store, Telemetry
 from saga.settlement import lost, pending_policy, settle
 from saga.settlement import case as case_of
 from saga.state import SagaState, Status
@@ -194,9 +195,11 @@ class Engine:
         decision = decide(run.definition, state, now)
         places = self._grant(len(decision.invocations)) if decision.invocations else 0
         granted = decision.invocations[:places]
-        state = decision.state
-        for invoke in granted:
-            state = evolve(state, invoke.intent)
+        try:
+            state = _with_intents(decision.state, granted)
+        except BaseException:
+            self._give_back(places)
+            raise
         return _Draft(
             entries=[*entries, *decision.facts, *(invoke.intent for invoke in granted)],
             folded=[message.id for message in messages],
@@ -246,7 +249,7 @@ class Engine:
         return wake is None or wake > self._clock.now() + KEEP
 
     def _wake(self, run: Run, draft: _Draft) -> float | None:
-        times = [due for due, _ in _polls(run.definition, draft.state, run.polled)]
+        times = [due for due, _ in _polls(run.definition, draft.state, run.polled) if due < inf]
         if draft.decision.wake_at is not None:
             times.append(draft.decision.wake_at)
         return min(times, default=None)
@@ -273,7 +276,7 @@ class Engine:
 
     async def _read_back(self, lease: Lease, batch: Append) -> Lease:
         """Find out whether a write whose answer was lost was applied; nothing is decided before."""
-        record = await self._patient.copy()(self._store.load, lease.saga_id)
+        record: Record | None = await self._patient.copy()(self._store.load, lease.saga_id)
         if record is None:
             raise LeaseLost(f"saga {lease.saga_id} is gone")
         ours = record.entries[lease.seq :] == tuple(batch.entries)
@@ -307,6 +310,12 @@ class Engine:
             held_back=len(draft.decision.invocations) - len(draft.granted),
             released=released,
         )
+
+
+def _with_intents(state: SagaState, granted: Sequence[Invoke]) -> SagaState:
+    for invoke in granted:
+        state = evolve(state, invoke.intent)
+    return state
 
 
 def _recorded(definition: SagaDefinition, state: SagaState, event: Event, now: float) -> Sequence[Entry]:

@@ -1,0 +1,279 @@
+"""Forward recovery: what follows, step by step, until every step is done or one is not to be had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from saga import entries as e
+from saga.definition import SagaDefinition, Step
+from saga.durations import parse_duration
+from saga.entries import Cause, Entry
+from saga.expressions import NothingFound, evaluate, evaluate_members, truth
+from saga.ports import Phase
+from saga.requests import scope
+from saga.settlement import case, conclusion, expired, lease_over, refusal, step_output, success
+from saga.state import Failure, SagaState, StepState, StepStatus, instance_name
+from saga.timers import deadline, pivot_passed
+
+#: Instances a ``for_each`` may have.
+INSTANCE_LIMIT = 1000
+
+
+def facts(definition: SagaDefinition, state: SagaState, now: float) -> list[Entry]:
+    """Return the next layer of what is true by now in a saga that goes forward; empty when nothing is new."""
+    found = _progress(definition, state, now)
+    if found:
+        return found
+    if turned := _turned(definition, state, now):
+        return [turned]
+    found = _beginnings(definition, state, now)
+    if found:
+        return found
+    return _ending(definition, state, now)
+
+
+def due(definition: SagaDefinition, state: SagaState, now: float) -> Iterator[tuple[str, Phase]]:
+    """Yield every action of which an attempt is due."""
+    if state.start_at is not None and now < state.start_at:
+        return
+    for step in definition.steps:
+        if step.kind not in ("action", "worker", "saga"):
+            continue
+        shown = state.step(step.name)
+        if step.for_each is None:
+            if _is_due(definition, state, step, shown, now):
+                yield step.name, "action"
+        elif shown.count is not None:
+            yield from _due_instances(step, state, now)
+
+
+def _is_due(definition: SagaDefinition, state: SagaState, step: Step, shown: StepState, now: float) -> bool:
+    if shown.status is StepStatus.PENDING:
+        return _ready(definition, state, step)
+    return _retry_due(shown, now)
+
+
+def _retry_due(unit: StepState, now: float) -> bool:
+    action = unit.action
+    return unit.status is StepStatus.WAITING and action.next_at is not None and action.next_at <= now
+
+
+def _due_instances(step: Step, state: SagaState, now: float) -> Iterator[tuple[str, Phase]]:
+    units = state.units(step.name)
+    for unit in units:
+        if _retry_due(unit, now):
+            yield unit.name, "action"
+    at_work = sum(unit.status in (StepStatus.INVOKING, StepStatus.WAITING) for unit in units)
+    pending = [unit.name for unit in units if unit.status is StepStatus.PENDING]
+    for name in pending[: max(0, step.max_parallel - at_work)]:
+        yield name, "action"
+
+
+def _ready(definition: SagaDefinition, state: SagaState, step: Step) -> bool:
+    return all(state.step(name).satisfied for name in step.after)
+
+
+# --------------------------------------------------------------------------- what is under way
+
+
+def _progress(definition: SagaDefinition, state: SagaState, now: float) -> list[Entry]:
+    found: list[Entry] = []
+    for step in definition.steps:
+        shown = state.step(step.name)
+        if shown.settled or shown.status is StepStatus.PENDING:
+            continue
+        for unit in state.units(step.name):
+            found += progress(definition, state, unit, now)
+        if shown.count is not None:
+            found += gathered(definition, state, step, shown, now)
+    return found
+
+
+def progress(definition: SagaDefinition, state: SagaState, unit: StepState, now: float) -> list[Entry]:
+    """Return what time or a signal has settled for an action that is under way."""
+    if unit.status is not StepStatus.WAITING:
+        return _lease_over(definition, state, unit, now)
+    action = unit.action
+    if action.pending is not None and action.pending.until <= now:
+        return list(expired(definition, state, unit.name, "action", now))
+    if action.deferred_until is not None and action.deferred_until <= now:
+        return list(expired(definition, state, unit.name, "action", now))
+    step = definition.step(unit.name.partition("[")[0])
+    if step.kind == "signal":
+        return _signalled(definition, state, step, unit, now)
+    if step.kind == "wait" and unit.until is not None and unit.until <= now:
+        return _waited(definition, state, unit.name, now)
+    return []
+
+
+def _lease_over(definition: SagaDefinition, state: SagaState, unit: StepState, now: float) -> list[Entry]:
+    """A lease of a worker that ran out is an uncertain attempt."""
+    leased = unit.action.open
+    if leased is None or leased.lease_until is None or leased.lease_until > now:
+        return []
+    return list(lease_over(definition, state, unit.name, "action", now))
+
+
+def _waited(definition: SagaDefinition, state: SagaState, unit: str, now: float) -> list[Entry]:
+    it = case(definition, state, unit, "action", now)
+    output, missing = step_output(it, {"status": None, "headers": {}, "body": None})
+    return list(success(it, output, missing, now))
+
+
+def _signalled(definition: SagaDefinition, state: SagaState, step: Step, unit: StepState, now: float) -> list[Entry]:
+    assert step.signal is not None  # noqa: S101 - the kind says so
+    it = case(definition, state, unit.name, "action", now)
+    queue = state.signals.get(step.signal.name, ())
+    if queue:
+        first = queue[0]
+        response = {"status": None, "headers": {}, "body": first.payload}
+        if step.signal.refused_when is not None and truth(step.signal.refused_when, {"response": response}):
+            return [refusal(it, now, "refused", "refused_when is true of the signal", signal=first.message)]
+        output, missing = step_output(it, response)
+        return list(success(it, output, missing, now, signal=first.message))
+    if unit.until is not None and unit.until <= now:
+        return [refusal(it, now, "signal-timeout", f"no signal {step.signal.name} came in time")]
+    return []
+
+
+def gathered(
+    definition: SagaDefinition, state: SagaState, step: Step, shown: StepState, now: float
+) -> list[Entry]:
+    """Return what follows for a ``for_each`` step once its instances have settled; nothing before."""
+    units = state.units(step.name)
+    if any(unit.status in (StepStatus.INVOKING, StepStatus.WAITING) or unit.parked for unit in units):
+        return []
+    it = case(definition, state, step.name, "action", now)
+    failed = next((unit for unit in units if unit.settled and not unit.satisfied), None)
+    if failed is not None:
+        doubt = any(unit.may_have_happened and not unit.satisfied for unit in units)
+        failure = failed.failure or Failure(kind="refused")
+        return [conclusion(it, now, failure.kind, f"{failed.name}: {failure.detail}", doubt=doubt)]
+    if any(unit.status is StepStatus.PENDING for unit in units):
+        if state.direction == "forward":
+            return []
+        return [conclusion(it, now, "cancelled", "not all of its instances were reached", doubt=False)]
+    output = [unit.output for unit in units]
+    missing = tuple(f"/{index}{pointer}" for index, unit in enumerate(units) for pointer in unit.missing)
+    return list(success(it, output, missing, now))
+
+
+# --------------------------------------------------------------------------- turning back
+
+
+def _turned(definition: SagaDefinition, state: SagaState, now: float) -> Entry | None:
+    if pivot_passed(definition, state):
+        return None
+    for shown in state.steps.values():
+        if shown.settled and not shown.satisfied and not shown.parked:
+            failure = shown.failure or Failure(kind="refused")
+            cause: Cause = "size" if shown.oversized else failure.kind
+            return e.TurnedBackward(at=now, step=shown.name, cause=cause, detail=failure.detail)
+    until = deadline(definition, state)
+    if until is not None and now >= until:
+        return e.TurnedBackward(at=now, cause="deadline", detail="the deadline has passed")
+    return None
+
+
+# --------------------------------------------------------------------------- beginnings
+
+
+def _beginnings(definition: SagaDefinition, state: SagaState, now: float) -> list[Entry]:
+    found: list[Entry] = []
+    for step in definition.steps:
+        if state.step(step.name).status is StepStatus.PENDING and _ready(definition, state, step):
+            found += _begin(definition, state, step, now)
+    return found
+
+
+def _begin(definition: SagaDefinition, state: SagaState, step: Step, now: float) -> list[Entry]:
+    """Return what a step that has become ready begins with; nothing for one that is to be invoked."""
+    roots = scope(definition, state, step.name)
+    if step.when is not None and not truth(step.when, roots):
+        return [e.StepSkipped(at=now, step=step.name)]
+    if step.for_each is not None:
+        return _expand(definition, state, step, roots, now)
+    if step.kind == "wait":
+        return _begin_wait(definition, state, step, roots, now)
+    if step.kind == "signal":
+        timeout = step.signal.timeout if step.signal is not None else None
+        return [e.SignalAwaited(at=now, step=step.name, until=None if timeout is None else now + timeout)]
+    if step.kind == "fail":
+        it = case(definition, state, step.name, "action", now)
+        return [refusal(it, now, "refused", step.fail or "")]
+    return []
+
+
+def _expand(definition: SagaDefinition, state: SagaState, step: Step, roots: Any, now: float) -> list[Entry]:
+    it = case(definition, state, step.name, "action", now)
+    try:
+        items = evaluate(step.for_each, roots)
+    except NothingFound as nothing:
+        return [refusal(it, now, "template", f"nothing was found for {nothing.expression}")]
+    if not isinstance(items, list):
+        return [refusal(it, now, "template", "for_each is not an array")]
+    if len(items) > INSTANCE_LIMIT:
+        return [refusal(it, now, "size", f"for_each has {len(items)} items, more than {INSTANCE_LIMIT}")]
+    if not items:
+        return list(success(it, [], (), now))
+    return [e.StepExpanded(at=now, step=step.name, count=len(items))]
+
+
+def _begin_wait(definition: SagaDefinition, state: SagaState, step: Step, roots: Any, now: float) -> list[Entry]:
+    try:
+        until = wait_until(evaluate(step.wait, roots), now)
+    except (NothingFound, ValueError) as wrong:
+        it = case(definition, state, step.name, "action", now)
+        return [refusal(it, now, "template", f"not a duration or a time: {wrong}")]
+    return [e.WaitBegan(at=now, step=step.name, until=until)]
+
+
+def wait_until(value: object, now: float) -> float:
+    """Return when a wait ends: after a duration such as ``30m``, or at an RFC 3339 time; raises ValueError."""
+    if not isinstance(value, str):
+        raise ValueError("text is needed")  # noqa: TRY004 - one error for every wrong value
+    if value[:4].isdigit() and "T" in value.upper():
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            raise ValueError("the time has no zone")
+        return moment.timestamp()
+    return now + parse_duration(value)
+
+
+# --------------------------------------------------------------------------- the end
+
+
+def _ending(definition: SagaDefinition, state: SagaState, now: float) -> list[Entry]:
+    shown = [state.step(step.name) for step in definition.steps]
+    if all(step.satisfied for step in shown):
+        return [_completed(definition, state, now)]
+    if state.deadline is not None and now >= state.deadline and pivot_passed(definition, state) and not state.late:
+        return [e.SagaMarkedLate(at=now, detail="the deadline passed after the pivot")]
+    parked = [unit for unit in state.steps.values() if unit.parked]
+    if parked and not _can_move(definition, state):
+        failure = parked[0].failure or Failure(kind="internal")
+        return [
+            e.SagaParked(at=now, step=parked[0].name, phase="action", cause=failure.kind, detail=failure.detail)
+        ]
+    return []
+
+
+def _can_move(definition: SagaDefinition, state: SagaState) -> bool:
+    for step in definition.steps:
+        shown = state.step(step.name)
+        if shown.status is StepStatus.PENDING and _ready(definition, state, step):
+            return True
+        if shown.settled or shown.status is StepStatus.PENDING:
+            continue
+        if any(not unit.settled for unit in state.units(step.name)):
+            return True
+    return False
+
+
+def _completed(definition: SagaDefinition, state: SagaState, now: float) -> Entry:
+    if not definition.has_output:
+        return e.SagaCompleted(at=now)
+    output, missing = evaluate_members(definition.output, scope(definition, state))
+    return e.SagaCompleted(at=now, output=output, missing=missing)

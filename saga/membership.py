@@ -1,0 +1,74 @@
+"""Which nodes live, and how long this one may believe that it does.
+
+The store is authoritative. A node writes a rising ``beat``; an observer that has seen the same beat for the TTL on
+its own monotonic clock buries the node, which raises the fence of everything it owned. No clocks are compared.
+A node trusts its own beat until *start of the write + TTL − margin*: counted from the start, so that a write that
+was slow but succeeded cannot stretch the trust. Local time is used only to stop sooner, never to go on longer.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from saga.errors import StoreError
+from saga.ports import Clock, Store
+
+log = logging.getLogger(__name__)
+
+#: Part of the TTL after which a node stops trusting its last beat.
+TRUST = 0.7
+
+
+@dataclass(slots=True)
+class _Seen:
+    """When a node's beat was first seen, on this node's monotonic clock."""
+
+    beat: int
+    since: float
+
+
+class Membership:
+    """Keeps one node alive in the eyes of the others, and buries those that are not."""
+
+    def __init__(self, store: Store, clock: Clock, *, node: str, ttl: float) -> None:
+        self.node = node
+        self._store, self._clock, self._ttl = store, clock, ttl
+        self._beat = 0
+        self._trusted_until = float("-inf") if store.shared else float("inf")
+        self._seen: dict[str, _Seen] = {}
+
+    def trusted(self) -> bool:
+        """Return whether this node may send: always, on a store that is its alone."""
+        return self._clock.monotonic() < self._trusted_until
+
+    async def beat(self) -> bool:
+        """Renew; return False when others have buried this node, and it must drop every saga."""
+        began = self._clock.monotonic()
+        self._beat += 1
+        if not await self._store.beat(self.node, self._beat):
+            self._trusted_until = float("-inf")
+            return False
+        self._trusted_until = began + self._ttl * TRUST
+        return True
+
+    async def observe(self) -> int:
+        """Bury nodes whose beat has stood still for the TTL; return how many sagas were set free."""
+        now = self._clock.monotonic()
+        rows = [row for row in await self._store.nodes() if row.id != self.node]
+        for row in rows:
+            seen = self._seen.get(row.id)
+            if seen is None or seen.beat != row.beat:
+                self._seen[row.id] = _Seen(beat=row.beat, since=now)
+            elif now - seen.since >= self._ttl and not row.dead and await self._store.bury(row.id, row.beat):
+                log.warning("node %s has been silent for %.1f s and is taken for dead", row.id, now - seen.since)
+        self._seen = {row.id: self._seen[row.id] for row in rows if row.id in self._seen}
+        return await self._store.release_dead()
+
+    async def leave(self) -> None:
+        """Release everything and sign off; a store that cannot be reached finds out by itself."""
+        self._trusted_until = float("-inf")
+        try:
+            await self._store.leave(self.node)
+        except StoreError as error:
+            log.warning("the node could not be signed off (%s); its sagas are taken over all the same", error)

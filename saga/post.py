@@ -1,0 +1,138 @@
+"""Messages: put into a saga's inbox, folded by its owner, answered with the verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import to_json
+
+from saga.catalogue import Catalogue
+from saga.definition import SagaDefinition
+from saga.entries import Entry, decode
+from saga.errors import SagaError
+from saga.journal import replay
+from saga.messages import Callback, Told, fold_all, hear
+from saga.ports import Clock, Message, Record, Store
+from saga.state import SagaState
+from saga.tokens import Addressed
+from saga.worker import Worker
+
+#: Seconds a command's verdict is waited for.
+VERDICT_WAIT = 5.0
+
+#: Seconds between two looks for a verdict that another coordinator may write.
+LOOK_EVERY = 0.25
+
+
+class InboxFull(SagaError):
+    """Too many messages wait in the saga's inbox."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A saga as stored, replayed."""
+
+    record: Record
+    entries: tuple[Entry, ...]
+    state: SagaState
+    definition: SagaDefinition
+
+
+class Post:
+    """Delivers messages, and reads what became of them."""
+
+    def __init__(self, store: Store, catalogue: Catalogue, worker: Worker, clock: Clock) -> None:
+        self._store, self._catalogue, self._worker, self._clock = store, catalogue, worker, clock
+
+    async def load(self, saga_id: str) -> Loaded | None:
+        """Return the saga, None when it is unknown.
+
+        Raises :class:`~saga.errors.UnreadableJournal` when this release cannot read it.
+        """
+        record = await self._store.load(saga_id)
+        if record is None:
+            return None
+        entries = tuple(decode(body) for body in record.entries)
+        state = replay(entries)
+        definition = await self._catalogue.running(state.definition, state.version)
+        if definition is None:
+            raise SagaError(f"the definition {state.definition} {state.version} is gone")
+        return Loaded(record=record, entries=entries, state=state, definition=definition)
+
+    async def deliver(self, saga_id: str, message: Message) -> bool:
+        """Put the message into the saga's inbox and tell its owner; False when the saga is unknown.
+
+        Raises :class:`InboxFull`.
+        """
+        delivered = await self._store.deliver(saga_id, message)
+        if delivered.result == "full":
+            raise InboxFull("too many messages wait in the saga's inbox")
+        if delivered.result == "unknown":
+            return False
+        if delivered.owner in (None, self._worker.node):
+            await self._worker.poke(saga_id)
+        return True
+
+    async def verdict(self, saga_id: str, message_id: str, *, seconds: float = VERDICT_WAIT) -> Entry | None:
+        """Return the entry a command has become, None when its owner has not folded it in time."""
+        until = self._clock.monotonic() + seconds
+        with self._worker.changes.watch(saga_id) as watch:
+            while True:
+                record = await self._store.load(saga_id)
+                if record is not None:
+                    for entry in reversed([decode(body) for body in record.entries]):
+                        if getattr(entry, "message", None) == message_id:
+                            return entry
+                left = until - self._clock.monotonic()
+                if left <= 0:
+                    return None
+                await watch.wait(min(left, LOOK_EVERY))
+
+    async def callback(self, addressed: Addressed, callback: Callback, *, by: str) -> Told:
+        """Record a callback; return what its sender is to be told, which is durable by then."""
+        loaded = await self.load(addressed.saga_id)
+        if loaded is None:
+            return "unknown"
+        now = self._clock.now()
+        told, found = self._verdict(loaded, callback, now)
+        if told in ("unknown", "conflict") or (told == "taken" and not found):
+            return told
+        attempts = loaded.state.step(callback.step).invocation(callback.phase).attempts
+        message = Message(
+            id=f"callback:{callback.about}:{attempts}:{callback.fingerprint}",
+            kind="callback",
+            body=to_json(_body(callback)),
+            by=by,
+            at=now,
+            about=callback.about,
+        )
+        await self.deliver(addressed.saga_id, message)
+        # What came in between may have settled it differently: only what stands before it in the inbox counts.
+        again = await self.load(addressed.saga_id)
+        return told if again is None else self._verdict_of(again, message, callback, now)
+
+    def _verdict(self, loaded: Loaded, callback: Callback, now: float) -> tuple[Told, tuple[Entry, ...]]:
+        state, _ = fold_all(loaded.definition, loaded.state, loaded.record.messages, now)
+        return hear(loaded.definition, state, callback, now)
+
+    def _verdict_of(self, loaded: Loaded, message: Message, callback: Callback, now: float) -> Told:
+        """Return the verdict on a message that is in the inbox, or was folded meanwhile."""
+        before = []
+        for waiting in loaded.record.messages:
+            if waiting.id == message.id:
+                state, _ = fold_all(loaded.definition, loaded.state, tuple(before), now)
+                return hear(loaded.definition, state, callback, now)[0]
+            before.append(waiting)
+        state, _ = fold_all(loaded.definition, loaded.state, tuple(before), now)
+        return hear(loaded.definition, state, callback, now)[0]
+
+
+def _body(callback: Callback) -> dict[str, Any]:
+    return {
+        "step": callback.step,
+        "phase": callback.phase,
+        "outcome": callback.outcome,
+        "output": callback.output,
+        "error": callback.error,
+    }

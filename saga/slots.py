@@ -1,0 +1,48 @@
+"""How many requests may be on the wire at once, and who waits for a free place."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from saga.engine import Run
+
+
+class Slots:
+    """A bound on the calls in flight. A saga that found no place gets its turn again, first come first served."""
+
+    def __init__(self, limit: int, wake: Callable[[Run], None]) -> None:
+        self._free = limit
+        self._wake = wake
+        self._waiting: deque[Run] = deque()
+        self._queued: set[Run] = set()
+        self._closed = False
+
+    @property
+    def free(self) -> int:
+        """Return how many more calls may be made now."""
+        return 0 if self._closed else self._free
+
+    def take(self, wanted: int) -> int:
+        """Take up to so many places; return how many were taken."""
+        taken = min(wanted, self.free)
+        self._free -= taken
+        return taken
+
+    def give_back(self, count: int) -> None:
+        """Give places back, and let as many of those who wait have another turn."""
+        self._free += count
+        for _ in range(min(count, len(self._waiting))):
+            run = self._waiting.popleft()
+            self._queued.discard(run)
+            self._wake(run)
+
+    def queue(self, run: Run) -> None:
+        """Wake the saga when a place is free."""
+        if run not in self._queued:
+            self._queued.add(run)
+            self._waiting.append(run)
+
+    def close(self) -> None:
+        """Give out no more places."""
+        self._closed = True

@@ -1,0 +1,334 @@
+"""Many sagas: claim what is due, give each its turns, send what they allow, stop in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from saga import entries as e
+from saga import views
+from saga.alarms import Alarms
+from saga.catalogue import Catalogue
+from saga.changes import Changes
+from saga.decider import Invoke
+from saga.definition import SagaDefinition
+from saga.engine import Engine, PollDue, Result, Run, TakenOver, Turn
+from saga.entries import FORMAT, Entry, decode, encode
+from saga.errors import LeaseLost, MessagesWaiting, StoreError, UnreadableJournal
+from saga.journal import evolve, replay
+from saga.outcomes import Outcome, Uncertain
+from saga.ports import Append, Claimed, Clock, Lease, Store, Telemetry
+from saga.sender import Sender
+from saga.slots import Slots
+from saga.state import SagaState
+
+log = logging.getLogger(__name__)
+
+#: Sagas claimed in one go.
+BATCH = 200
+
+#: Seconds between two looks at the store for what no one told this node about.
+LOOK_EVERY = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much a worker does at once."""
+
+    #: Sagas in memory; accepted ones beyond wait in the store.
+    running: int = 5000
+    #: Requests on the wire. One aiohttp client does best with 64 to 100.
+    calls: int = 96
+
+
+class Worker:
+    """Runs the sagas this node owns."""
+
+    def __init__(
+        self,
+        store: Store,
+        catalogue: Catalogue,
+        sender: Sender,
+        clock: Clock,
+        telemetry: Telemetry,
+        *,
+        node: str,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+    ) -> None:
+        self.node = node
+        self.changes = Changes(clock)
+        self._store, self._catalogue, self._sender = store, catalogue, sender
+        self._clock, self._telemetry, self._limits = clock, telemetry, limits
+        self._runs: dict[str, Run] = {}
+        #: Ids being started or claimed: owned by this node, and not yet in memory.
+        self._arriving: set[str] = set()
+        self.slots = Slots(limits.calls, self._wake)
+        self._alarms = Alarms(clock, self._wake)
+        self.engine = Engine(
+            store,
+            clock,
+            telemetry,
+            grant=self.slots.take,
+            give_back=self.slots.give_back,
+            tell=self.changes.tell,
+        )
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loops: list[asyncio.Task[None]] = []
+        self._look = asyncio.Event()
+        self._idle = asyncio.Event()
+        self.stopping = False
+
+    # ----------------------------------------------------------------- life
+
+    async def start(self) -> None:
+        """Join the store's nodes and begin to claim what is due."""
+        await self._store.join(self.node)
+        self._loops = [asyncio.create_task(self._alarms.run()), asyncio.create_task(self._claiming())]
+
+    async def stop(self, grace: float) -> None:
+        """Take no more work, let calls end for up to ``grace`` seconds, record them, and hand over the rest."""
+        self.stopping = True
+        self.slots.close()
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        if self._tasks:
+            self._idle.clear()
+            await self._clock.wait(self._idle, grace)
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            await self._store.leave(self.node)
+        except StoreError as error:
+            log.warning("the node could not be signed off (%s); its sagas are taken over all the same", error)
+
+    @property
+    def room(self) -> int:
+        """Return how many more sagas may be held in memory."""
+        return 0 if self.stopping else max(0, self._limits.running - len(self._runs) - len(self._arriving))
+
+    @property
+    def running(self) -> int:
+        """Return how many sagas are in memory."""
+        return len(self._runs)
+
+    # ----------------------------------------------------------------- taking sagas on
+
+    def arriving(self, saga_id: str) -> None:
+        """Say that this saga is about to be started here, so that nothing else takes it on meanwhile."""
+        self._arriving.add(saga_id)
+
+    def not_arriving(self, saga_id: str) -> None:
+        """Say that it is not, after all."""
+        self._arriving.discard(saga_id)
+
+    def adopt(
+        self, lease: Lease, definition: SagaDefinition, state: SagaState, invocations: Sequence[Invoke]
+    ) -> None:
+        """Run a saga that was started here, whose first intents are durable."""
+        run = Run(lease=lease, definition=definition, state=state)
+        self._runs[state.id] = run
+        self._arriving.discard(state.id)
+        for invoke in invocations:
+            self._send(run, invoke)
+        if not invocations:
+            self._wake(run)
+
+    async def poke(self, saga_id: str) -> None:
+        """Look at a saga's inbox now: a message has come. Takes the saga on if nobody owns it."""
+        run = self._runs.get(saga_id)
+        if run is not None:
+            run.inbox = True
+            self._wake(run)
+        elif not self.stopping and saga_id not in self._arriving:
+            self._arriving.add(saga_id)
+            try:
+                claimed = await self._store.take(saga_id, self.node)
+                if claimed is not None:
+                    await self._take_on(claimed)
+            finally:
+                self._arriving.discard(saga_id)
+
+    def look(self) -> None:
+        """Look at the store now: something was put there that is due."""
+        self._look.set()
+
+    async def _claiming(self) -> None:
+        while True:
+            try:
+                more = await self._claim()
+            except StoreError as error:
+                log.debug("nothing could be claimed: %s", error)
+                more = False
+            if not more:
+                await self._clock.wait(self._look, LOOK_EVERY)
+                self._look.clear()
+
+    async def _claim(self) -> bool:
+        """Claim what is due, if there is room; return whether there may be more."""
+        limit = min(BATCH, self.room)
+        due = await self._store.next_due() if limit else None
+        if due is None or due > self._clock.now():
+            return False
+        claimed = await self._store.claim(self.node, limit, self._clock.now())
+        for one in claimed:
+            await self._take_on(one)
+        return len(claimed) == limit
+
+    async def _take_on(self, claimed: Claimed) -> None:
+        """Run a claimed saga; one that cannot be loaded is left with the reason, and stops no other."""
+        lease, record = claimed.lease, claimed.record
+        state: SagaState | None = None
+        try:
+            if record.format > FORMAT:
+                raise UnreadableJournal(f"its journal has format {record.format}; this release knows {FORMAT}")
+            entries = [decode(body) for body in record.entries]
+            state = replay(entries)
+            definition = await self._catalogue.running(state.definition, state.version)
+            if definition is None:
+                await self._park(lease, state, f"the definition {state.definition} {state.version} is gone")
+                return
+        except UnreadableJournal as error:
+            await self._leave(lease, state, str(error))
+            return
+        run = Run(lease=lease, definition=definition, state=state, events=[TakenOver()])
+        run.inbox = bool(record.messages)
+        self._runs[state.id] = run
+        self._telemetry.taken_over(entries)
+        self._wake(run)
+
+    async def _leave(self, lease: Lease, state: SagaState | None, reason: str) -> None:
+        """Put down a saga whose journal cannot be read: unchanged, due never, shown as parked with the reason."""
+        log.error("saga %s is left as it is: %s", lease.saga_id, reason)
+        summary = views.damaged(state, reason, self._clock.now())
+        try:
+            await self._store.append(lease, Append(entries=(), summary=summary, wake_at=None, release=True))
+        except (StoreError, MessagesWaiting) as error:
+            log.warning("saga %s could not be put down: %s", lease.saga_id, error)
+
+    async def _park(self, lease: Lease, state: SagaState, reason: str) -> None:
+        """Park a saga that can be read but not run."""
+        log.error("saga %s is parked: %s", lease.saga_id, reason)
+        now = self._clock.now()
+        entries: list[Entry] = []
+        if not state.ended and state.status != "parked":
+            entries = [e.SagaParked(at=now, cause="internal", detail=reason)]
+            state = evolve(state, entries[0])
+        summary = replace(views.damaged(state, reason, now), late=state.late)
+        batch = Append(entries=[encode(entry) for entry in entries], summary=summary, wake_at=None, release=True)
+        try:
+            await self._store.append(lease, batch)
+        except (StoreError, MessagesWaiting) as error:
+            log.warning("saga %s could not be parked: %s", lease.saga_id, error)
+
+    # ----------------------------------------------------------------- turns
+
+    def _wake(self, run: Run) -> None:
+        """Give the saga a turn: now, or after the one that is under way."""
+        if run.turning:
+            run.again = True
+        elif not run.gone:
+            run.turning = True
+            self._spawn(self._turns(run))
+
+    async def _turns(self, run: Run) -> None:
+        """Give the saga turns until nothing new has come; ``run.turning`` is set by whoever called."""
+        try:
+            while not run.gone:
+                run.again = False
+                self._follow(run, await self.engine.turn(run))
+                if not run.again:
+                    break
+        except LeaseLost as lost:
+            log.info("saga %s is dropped: %s", run.state.id, lost)
+            self._drop(run)
+        except Exception:
+            # Whatever it was, the saga is ours and must go on: what has arrived is still there for another turn.
+            log.exception("saga %s: a turn could not be made durable", run.state.id)
+            self._alarms.set(run, self._clock.now() + LOOK_EVERY)
+        finally:
+            run.turning = False
+
+    def _follow(self, run: Run, turn: Turn) -> None:
+        for invoke in turn.invocations:
+            self._send(run, invoke)
+        for poll in turn.polls:
+            self._poll(run, poll)
+        if turn.released:
+            self._drop(run)
+            return
+        self._alarms.set(run, turn.wake_at)
+        if turn.held_back:
+            self.slots.queue(run)
+
+    def _drop(self, run: Run) -> None:
+        run.gone = True
+        self._alarms.set(run, None)
+        if self._runs.get(run.state.id) is run:
+            del self._runs[run.state.id]
+            if self._limits.running - len(self._runs) == 1:
+                self._look.set()
+
+    def _send(self, run: Run, invoke: Invoke) -> None:
+        run.in_flight += 1
+        self._spawn(self._attempt(run, invoke))
+
+    async def _attempt(self, run: Run, invoke: Invoke) -> None:
+        outcome: Outcome | None
+        try:
+            outcome = await self._sender.send(run.definition, run.state, invoke, run.lease.fence)
+        except Exception:
+            # Nobody knows how far it came, so it may have happened.
+            log.exception("saga %s: an attempt failed in the coordinator", run.state.id)
+            outcome = Uncertain(detail="the coordinator failed while it was sending")
+        finally:
+            run.in_flight -= 1
+            self.slots.give_back(1)
+        if outcome is None:
+            self._drop(run)
+            return
+        intent = invoke.intent
+        await self._arrived(
+            run, Result(step=intent.step, phase=intent.phase, attempt=intent.attempt, outcome=outcome)
+        )
+
+    def _poll(self, run: Run, due: PollDue) -> None:
+        run.polled[due.step, due.phase] = float("inf")
+        run.in_flight += 1
+        self._spawn(self._ask(run, due))
+
+    async def _ask(self, run: Run, due: PollDue) -> None:
+        try:
+            outcome = await self._sender.poll(run.definition, run.state, due.step, due.phase, due.location)
+        finally:
+            run.in_flight -= 1
+            run.polled[due.step, due.phase] = self._clock.now()
+        if outcome is None:
+            self._wake(run)
+            return
+        await self._arrived(run, Result(step=due.step, phase=due.phase, attempt=None, outcome=outcome))
+
+    async def _arrived(self, run: Run, result: Result) -> None:
+        """Have a turn for the result, in this very task: most of the time no other is under way."""
+        run.events.append(result)
+        if run.turning:
+            run.again = True
+        elif not run.gone:
+            run.turning = True
+            await self._turns(run)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not self._tasks:
+            self._idle.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a saga's task ended with an error", exc_info=error)
