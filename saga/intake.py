@@ -133,9 +133,9 @@ class Intake:
             raise InputInvalid(tuple(problems))
         begins = now if start.start_at is None else max(now, start.start_at)
         trace = new_trace(
-            start.traceparent, start.tracestate, secrets.token_bytes(16), secrets.token_bytes(8), sampled=False
-        )
-        sampled = self._telemetry.sample(trace.sampled if trace.parent_span_id else None, trace.trace_id)
+            start.traceparent, start.tracestate, secrets.token_bytes(16), secrets.token_bytes(8),
+            sample=self._telemetry.sample,
+        )  # fmt: skip
         entry = e.SagaStarted(
             at=now,
             saga=new_id,
@@ -148,7 +148,7 @@ class Intake:
             trace_id=trace.trace_id,
             span_id=trace.span_id,
             parent_span_id=trace.parent_span_id,
-            sampled=sampled,
+            sampled=trace.sampled,
             tracestate=trace.tracestate,
             rerun_of=start.rerun_of,
             by=start.by,

@@ -118,7 +118,7 @@ class Post:
 
     def _verdict_of(self, loaded: Loaded, message: Message, callback: Callback, now: float) -> Told:
         """Return the verdict on a message that is in the inbox, or was folded meanwhile."""
-        before = []
+        before: list[Message] = []
         for waiting in loaded.record.messages:
             if waiting.id == message.id:
                 state, _ = fold_all(loaded.definition, loaded.state, tuple(before), now)
