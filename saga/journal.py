@@ -7,31 +7,19 @@ Nothing here knows a definition: an entry carries all that is needed to apply it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 from saga import entries as e
+from saga import step_changes as steps
 from saga.entries import Entry
 from saga.errors import IllegalEntry, UnreadableJournal
-from saga.ports import Phase
-from saga.state import (
-    Failure,
-    InvocationState,
-    Open,
-    Pending,
-    SagaState,
-    Signal,
-    Status,
-    StepState,
-    StepStatus,
-    Trace,
-    UndoStatus,
-    shifted,
-)
-from saga.transitions import BY_DIRECTION, SAGA_TRANSITIONS, STEP_TRANSITIONS, UNDO_TRANSITIONS
+from saga.state import Failure, SagaState, Signal, Status, StepState, Trace, changed, shifted
+from saga.transitions import BY_DIRECTION, SAGA_TRANSITIONS
 
 #: Bytes reckoned for an entry besides its payload.
 ENTRY_ALLOWANCE = 200
+
+Changes: TypeAlias = dict[str, Any]
 
 # --------------------------------------------------------------------------- folding
 
@@ -53,9 +41,10 @@ def evolve(state: SagaState | None, entry: Entry) -> SagaState:
     if to is BY_DIRECTION:
         to = Status.RUNNING if state.direction == "forward" else Status.COMPENSATING
     if state.parked_at is not None and to is not Status.PARKED:
-        changes = {"deadline": _unparked_deadline(state, entry)} | changes | {"parked_at": None, "parking": None}
+        changes = _unparked(state, entry) | changes
     size = state.size + ENTRY_ALLOWANCE + getattr(entry, "size", 0) + len(getattr(entry, "detail", ""))
-    return replace(state, **{"status": to, "seq": state.seq + 1, "size": size, "updated_at": entry.at} | changes)
+    kept: Changes = {"status": to, "seq": state.seq + 1, "size": size, "updated_at": entry.at}
+    return changed(state, **(kept | changes))
 
 
 def replay(entries: Iterable[Entry]) -> SagaState:
@@ -106,13 +95,15 @@ def _started(entry: e.SagaStarted) -> SagaState:
     )
 
 
-def _unparked_deadline(state: SagaState, entry: Entry) -> float | None:
-    if state.deadline is None or state.parked_at is None:
+def _unparked(state: SagaState, entry: Entry) -> Changes:
+    return {"deadline": _deadline(state, state.parked_at, entry.at), "parked_at": None, "parking": None}
+
+
+def _deadline(state: SagaState, stood_since: float | None, now: float) -> float | None:
+    """Return the deadline after it stood still; before ``start_at`` it has not begun to run."""
+    if state.deadline is None or stood_since is None:
         return state.deadline
-    return state.deadline + max(0.0, entry.at - state.parked_at)
-
-
-Changes: TypeAlias = dict[str, Any]
+    return state.deadline + max(0.0, now - max(stood_since, state.start_at or stood_since))
 
 
 def _nothing(_state: SagaState, _entry: Any) -> Changes:
@@ -144,7 +135,7 @@ def _unpaused(state: SagaState, entry: Entry) -> Changes:
     seconds = max(0.0, entry.at - state.paused_at)
     return {
         "paused_at": None,
-        "deadline": None if state.deadline is None else state.deadline + seconds,
+        "deadline": _deadline(state, state.paused_at, entry.at),
         "steps": {name: shifted(step, seconds) for name, step in state.steps.items()},
     }
 
@@ -159,7 +150,11 @@ def _ended(_state: SagaState, entry: Entry) -> Changes:
 
 
 def _reopened(_state: SagaState, _entry: Entry) -> Changes:
-    return {"ended_at": None, "direction": "backward", "failure": Failure(kind="cancelled", detail="by its parent")}
+    return {
+        "ended_at": None,
+        "direction": "backward",
+        "failure": Failure(kind="cancelled", detail="by its parent"),
+    }
 
 
 def _late(_state: SagaState, _entry: Entry) -> Changes:
@@ -172,16 +167,12 @@ def _signal(state: SagaState, entry: e.SignalReceived) -> Changes:
 
 
 def _retried(state: SagaState, entry: e.RetryCommanded) -> Changes:
-    steps = dict(state.steps)
+    after = dict(state.steps)
     for invocation in entry.invocations:
         unit, _, phase = invocation.rpartition(":")
-        step = steps.get(unit) or StepState(name=unit)
-        apply = _retry_action if phase == "action" else _retry_undo
-        steps[unit] = apply(step, entry)
-    return {"steps": steps}
-
-
-# --------------------------------------------------------------------------- steps
+        apply = steps.retry_action if phase == "action" else steps.retry_undo
+        after[unit] = apply(after.get(unit) or StepState(name=unit), entry)
+    return {"steps": after}
 
 
 def _step(apply: Callable[[StepState, Any], StepState]) -> Callable[[SagaState, Any], Changes]:
@@ -191,262 +182,16 @@ def _step(apply: Callable[[StepState, Any], StepState]) -> Callable[[SagaState, 
     return change
 
 
-def _action_status(step: StepState, entry: Entry, wanted: StepStatus | None = None) -> StepStatus:
-    allowed = STEP_TRANSITIONS[step.status].get(type(entry), ())
-    to = wanted if wanted is not None else (allowed[0] if allowed else None)
-    if to is None or to not in allowed:
-        raise IllegalEntry(f"{entry.kind} for step {step.name}, whose action is {step.status}")
-    return to
-
-
-def _undo_status(step: StepState, entry: Entry) -> UndoStatus:
-    allowed = UNDO_TRANSITIONS[step.undo_status].get(type(entry), ())
-    if not allowed:
-        raise IllegalEntry(f"{entry.kind} for step {step.name}, whose compensation is {step.undo_status}")
-    return allowed[0]
-
-
-def _on_wire(step: StepState, phase: Phase, entry: Any, *, also: bool = False) -> InvocationState:
-    """Return the invocation, with its open attempt closed; ``also`` allows that none is open."""
-    invocation = step.invocation(phase)
-    if invocation.open is None and not also:
-        raise IllegalEntry(f"{entry.kind} for {step.name}:{phase}, which has no open attempt")
-    if entry.attempt is not None and entry.attempt != invocation.attempts:
-        raise IllegalEntry(f"{entry.kind} {entry.attempt} for {step.name}:{phase} at {invocation.attempts}")
-    return invocation
-
-
-def _off_wire(step: StepState, phase: Phase, entry: Entry) -> InvocationState:
-    """Return the invocation, which must have no open attempt: none is forgotten on the wire."""
-    invocation = step.invocation(phase)
-    if invocation.open is not None:
-        raise IllegalEntry(f"{entry.kind} for {step.name}:{phase}, which has an open attempt")
-    return invocation
-
-
-def _after_attempt(step: StepState, entry: Any, invocation: InvocationState) -> StepState:
-    """Return the step with the invocation of the entry's phase, its status by the table."""
-    if entry.phase == "action":
-        return replace(step, status=_action_status(step, entry), action=invocation)
-    return replace(step, undo_status=_undo_status(step, entry), undo=invocation)
-
-
-def _invoked(step: StepState, entry: e.Invoked) -> StepState:
-    before = _off_wire(step, entry.phase, entry)
-    again = before.deferred_until is not None and entry.attempt == before.attempts
-    if entry.attempt != before.attempts + (0 if again else 1):
-        raise IllegalEntry(f"attempt {entry.attempt} of {step.name}:{entry.phase} after {before.attempts}")
-    invocation = replace(
-        before,
-        attempts=entry.attempt,
-        open=Open(since=entry.at, timeout=entry.timeout, via=entry.via),
-        pending=None,
-        next_at=None,
-        deferred_until=before.deferred_until if again else None,
-        first_at=before.first_at if before.first_at is not None else entry.at,
-        budget_at=before.budget_at if before.budget_at is not None else entry.at,
-        digest=before.digest or entry.digest,
-        callback=None,
-    )
-    step = _after_attempt(step, entry, invocation)
-    if entry.phase == "action":
-        return replace(step, started_at=step.started_at if step.started_at is not None else entry.at)
-    return replace(step, undo_started_at=step.undo_started_at if step.undo_started_at is not None else entry.at)
-
-
-def _withdrawn(step: StepState, entry: e.Withdrawn) -> StepState:
-    before = _on_wire(step, entry.phase, entry)
-    return _after_attempt(step, entry, replace(before, open=None, next_at=entry.at))
-
-
-def _counted(invocation: InvocationState, **changes: Any) -> InvocationState:
-    return replace(
-        invocation,
-        open=None,
-        pending=None,
-        deferred_until=None,
-        tries=invocation.tries + 1,
-        tries_ever=invocation.tries_ever + 1,
-        **changes,
-    )
-
-
-def _not_executed(step: StepState, entry: e.AttemptNotExecuted) -> StepState:
-    before = _on_wire(step, entry.phase, entry)
-    failure = Failure(step=step.name, kind="unreachable", detail=entry.detail)
-    return _after_attempt(step, entry, _counted(before, next_at=entry.next_at, failure=failure))
-
-
-def _uncertain_attempt(step: StepState, entry: e.AttemptUncertain) -> StepState:
-    promised = step.invocation(entry.phase)
-    also = promised.pending is not None or promised.deferred_until is not None
-    before = _on_wire(step, entry.phase, entry, also=also)
-    failure = Failure(step=step.name, kind="uncertain", detail=entry.detail)
-    changes = {"next_at": entry.next_at, "failure": failure, "doubt": True}
-    if not entry.lost:
-        return _after_attempt(step, entry, _counted(before, **changes))
-    timeout = 0.0 if before.open is None else before.open.timeout
-    lost = replace(before, open=None, deferred_until=None, hold_until=entry.at + timeout, **changes)
-    return _after_attempt(step, entry, lost)
-
-
-def _refused_attempt(step: StepState, entry: e.AttemptRefused) -> StepState:
-    # A refusal may come by callback or poll while none is open: after a 202, or between two attempts.
-    before = _on_wire(step, entry.phase, entry, also=True)
-    failure = Failure(step=step.name, kind="refused", detail=entry.detail)
-    changes = {"next_at": entry.next_at, "failure": failure, "callback": entry.callback}
-    return _after_attempt(step, entry, _counted(before, refusals=before.refusals + 1, **changes))
-
-
-def _promised(step: StepState, entry: e.AttemptPending) -> StepState:
-    before = _on_wire(step, entry.phase, entry)
-    pending = Pending(since=entry.at, until=entry.until, location=entry.location)
-    invocation = replace(before, open=None, pending=pending, deferred_until=None, next_at=None)
-    return _after_attempt(step, entry, invocation)
-
-
-def _deferred(step: StepState, entry: e.AttemptDeferred) -> StepState:
-    before = _on_wire(step, entry.phase, entry)
-    invocation = replace(before, open=None, next_at=entry.next_at, deferred_until=entry.until)
-    return _after_attempt(step, entry, invocation)
-
-
-def _child_started(step: StepState, entry: e.ChildStarted) -> StepState:
-    before = _on_wire(step, entry.phase, entry)
-    return _after_attempt(step, entry, replace(before, open=None, child=entry.child))
-
-
-def _task(step: StepState, entry: e.TaskTaken | e.TaskExtended) -> StepState:
-    before = _on_wire(step, entry.phase, entry)
-    assert before.open is not None  # noqa: S101 - _on_wire has raised otherwise
-    return _after_attempt(step, entry, replace(before, open=replace(before.open, lease_until=entry.until)))
-
-
-def _settled(step: StepState, entry: Entry, status: StepStatus, **changes: Any) -> StepState:
-    action = replace(step.action, open=None, pending=None, next_at=None, deferred_until=None)
-    started = step.started_at if step.started_at is not None else entry.at
-    kept: Changes = {"status": status, "action": action, "until": None, "started_at": started, "ended_at": entry.at}
-    return replace(step, **kept | changes)
-
-
-def _skipped(step: StepState, entry: e.StepSkipped) -> StepState:
-    return replace(step, status=_action_status(step, entry), ended_at=entry.at)
-
-
-def _expanded(step: StepState, entry: e.StepExpanded) -> StepState:
-    return replace(step, status=_action_status(step, entry), count=entry.count, started_at=entry.at)
-
-
-def _succeeded(step: StepState, entry: e.StepSucceeded) -> StepState:
-    _on_wire(step, "action", entry, also=True)
-    failure = Failure(step=step.name, kind="output", detail=", ".join(entry.missing)) if entry.missing else None
-    if entry.oversized:
-        failure = Failure(step=step.name, kind="size", detail="its output is over the limit")
-    done = _settled(
-        step, entry, _action_status(step, entry),
-        output=entry.output, missing=entry.missing, oversized=entry.oversized, failure=failure, parked=False,
-    )  # fmt: skip
-    return replace(done, action=replace(done.action, callback=entry.callback))
-
-
-def _refused(step: StepState, entry: e.StepRefused) -> StepState:
-    _off_wire(step, "action", entry)
-    failure = Failure(step=step.name, kind=entry.cause, detail=entry.detail)
-    status = _action_status(step, entry)
-    return _settled(step, entry, status, tolerated=entry.tolerated, failure=failure, parked=False)
-
-
-def _uncertain(step: StepState, entry: e.StepUncertain) -> StepState:
-    _off_wire(step, "action", entry)
-    failure = Failure(step=step.name, kind=entry.cause, detail=entry.detail)
-    return _settled(step, entry, _action_status(step, entry), failure=failure)
-
-
-def _parked_step(step: StepState, entry: e.StepParked) -> StepState:
-    _off_wire(step, "action", entry)
-    failure = Failure(step=step.name, kind=entry.cause, detail=entry.detail)
-    status = _action_status(step, entry, StepStatus(entry.status))
-    return _settled(step, entry, status, parked=True, failure=failure)
-
-
-def _undone(step: StepState, entry: e.CompensationUndone) -> StepState:
-    before = _on_wire(step, "compensation", entry, also=True)
-    undo = replace(before, open=None, pending=None, next_at=None, deferred_until=None, callback=entry.callback)
-    started = step.undo_started_at if step.undo_started_at is not None else entry.at
-    return replace(
-        step,
-        undo_status=_undo_status(step, entry),
-        undo=undo,
-        undo_started_at=started,
-        undo_ended_at=entry.at,
-        undo_failure=None,
-    )
-
-
-def _undo_failed(step: StepState, entry: e.CompensationFailed) -> StepState:
-    before = _off_wire(step, "compensation", entry)
-    failure = Failure(step=step.name, kind=entry.cause, detail=entry.detail)
-    undo = replace(before, pending=None, next_at=None, deferred_until=None)
-    return replace(step, undo_status=_undo_status(step, entry), undo=undo, undo_failure=failure)
-
-
-def _until(step: StepState, entry: e.WaitBegan | e.SignalAwaited) -> StepState:
-    return replace(step, status=_action_status(step, entry), until=entry.until, started_at=entry.at)
-
-
-# --------------------------------------------------------------------------- commands on steps
-
-
-def _budget(invocation: InvocationState, at: float) -> InvocationState:
-    return replace(invocation, tries=0, refusals=0, budget_at=None, next_at=at)
-
-
-def _retry_action(step: StepState, entry: e.RetryCommanded) -> StepState:
-    before = _off_wire(step, "action", entry)
-    # What was never sent is evaluated anew; what was sent keeps its key, its bytes and its doubt.
-    wanted = StepStatus.WAITING if before.attempts else StepStatus.PENDING
-    status = _action_status(step, entry, wanted)
-    action = _budget(before, entry.at) if before.attempts else before
-    return replace(step, status=status, action=action, parked=False, ended_at=None, failure=None)
-
-
-def _retry_undo(step: StepState, entry: e.RetryCommanded) -> StepState:
-    before = _off_wire(step, "compensation", entry)
-    return replace(step, undo_status=_undo_status(step, entry), undo=_budget(before, entry.at), undo_failure=None)
-
-
-def _skip(step: StepState, entry: e.SkipCommanded) -> StepState:
-    _off_wire(step, entry.phase, entry)
-    if entry.phase == "compensation":
-        return replace(step, undo_status=_undo_status(step, entry), undo_ended_at=entry.at)
-    return _settled(step, entry, _action_status(step, entry), parked=False)
-
-
-def _resolve(step: StepState, entry: e.ResolveCommanded) -> StepState:
-    _off_wire(step, entry.phase, entry)
-    if entry.phase == "compensation":
-        return replace(step, undo_status=_undo_status(step, entry), undo_ended_at=entry.at, undo_failure=None)
-    status = _action_status(step, entry, StepStatus(entry.outcome))
-    failure = None
-    if status is StepStatus.REFUSED:
-        failure = Failure(step=step.name, kind="refused", detail=entry.reason or "resolved by a person")
-    done = _settled(
-        step, entry, status,
-        output=entry.output, oversized=False, tolerated=entry.tolerated, parked=entry.parked, failure=failure,
-    )  # fmt: skip
-    return replace(done, action=replace(done.action, doubt=False))
-
-
 def _late_answer(state: SagaState, entry: e.LateAnswer) -> Changes:
     step = state.steps.get(entry.step)
-    if step is None or entry.attempt is None or step.invocation(entry.phase).open is None:
+    if step is None or entry.attempt != step.invocation(entry.phase).attempts:
         return {}
     # Only after an end: elsewhere an open attempt is closed by its outcome.
-    if not state.ended:
+    if step.invocation(entry.phase).open is not None and not state.ended:
         raise IllegalEntry(f"late_answer for {entry.step}:{entry.phase}, which has an open attempt")
-    closed = replace(step.invocation(entry.phase), open=None)
-    changed = replace(step, action=closed) if entry.phase == "action" else replace(step, undo=closed)
-    return {"steps": {**state.steps, entry.step: changed}}
+    closed = changed(step.invocation(entry.phase), open=None, wire=None)
+    after = changed(step, action=closed) if entry.phase == "action" else changed(step, undo=closed)
+    return {"steps": {**state.steps, entry.step: after}}
 
 
 def _consuming(apply: Callable[[StepState, Any], StepState]) -> Callable[[SagaState, Any], Changes]:
@@ -478,30 +223,30 @@ _APPLY: Mapping[type[Entry], Callable[[SagaState, Any], Changes]] = {
     e.SagaResumed: _unpaused,
     e.SagaCancelled: _cancelled,
     e.RetryCommanded: _retried,
-    e.SkipCommanded: _step(_skip),
-    e.ResolveCommanded: _step(_resolve),
+    e.SkipCommanded: _step(steps.skip),
+    e.ResolveCommanded: _step(steps.resolve),
     e.CommandUnchanged: _nothing,
     e.CommandRefused: _nothing,
-    e.Invoked: _step(_invoked),
-    e.Withdrawn: _step(_withdrawn),
-    e.AttemptNotExecuted: _step(_not_executed),
-    e.AttemptUncertain: _step(_uncertain_attempt),
-    e.AttemptRefused: _step(_refused_attempt),
-    e.AttemptPending: _step(_promised),
-    e.AttemptDeferred: _step(_deferred),
+    e.Invoked: _step(steps.invoked),
+    e.Withdrawn: _step(steps.withdrawn),
+    e.AttemptNotExecuted: _step(steps.not_executed),
+    e.AttemptUncertain: _step(steps.uncertain_attempt),
+    e.AttemptRefused: _step(steps.refused_attempt),
+    e.AttemptPending: _step(steps.promised),
+    e.AttemptDeferred: _step(steps.deferred),
     e.LateAnswer: _late_answer,
-    e.StepSkipped: _step(_skipped),
-    e.StepExpanded: _step(_expanded),
-    e.StepSucceeded: _consuming(_succeeded),
-    e.StepRefused: _consuming(_refused),
-    e.StepUncertain: _step(_uncertain),
-    e.StepParked: _consuming(_parked_step),
-    e.CompensationUndone: _step(_undone),
-    e.CompensationFailed: _step(_undo_failed),
-    e.WaitBegan: _step(_until),
-    e.SignalAwaited: _step(_until),
+    e.StepSkipped: _step(steps.skipped),
+    e.StepExpanded: _step(steps.expanded),
+    e.StepSucceeded: _consuming(steps.succeeded),
+    e.StepRefused: _consuming(steps.refused),
+    e.StepUncertain: _step(steps.uncertain),
+    e.StepParked: _consuming(steps.parked),
+    e.CompensationUndone: _step(steps.undone),
+    e.CompensationFailed: _step(steps.undo_failed),
+    e.WaitBegan: _step(steps.until),
+    e.SignalAwaited: _step(steps.until),
     e.SignalReceived: _signal,
-    e.ChildStarted: _step(_child_started),
-    e.TaskTaken: _step(_task),
-    e.TaskExtended: _step(_task),
+    e.ChildStarted: _step(steps.child_started),
+    e.TaskTaken: _step(steps.task),
+    e.TaskExtended: _step(steps.task),
 }

@@ -2,19 +2,28 @@
 
 Times are epoch seconds (UTC). Timers that stand still while the saga is paused are shifted when it resumes,
 so that nothing here has to be read together with a pause.
+The values have no slots: a changed copy is then a copied ``__dict__``, five times cheaper than ``replace``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from saga.entries import Cause, Via
 from saga.ports import Phase
 
 Direction: TypeAlias = Literal["forward", "backward"]
+Value = TypeVar("Value")
+
+
+def changed(value: Value, **changes: Any) -> Value:
+    """Return a copy of a value of this module with some fields changed, as ``dataclasses.replace`` does."""
+    copy: Value = object.__new__(type(value))
+    copy.__dict__.update(value.__dict__, **changes)
+    return copy
 
 
 class Status(StrEnum):
@@ -57,7 +66,7 @@ class UndoStatus(StrEnum):
 UNDO_OVER = frozenset({UndoStatus.UNDONE, UndoStatus.SKIPPED, UndoStatus.RESOLVED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Failure:
     """Why something did not go as wanted."""
 
@@ -66,7 +75,7 @@ class Failure:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Open:
     """An attempt that has been invoked and has no outcome yet."""
 
@@ -77,7 +86,7 @@ class Open:
     lease_until: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Pending:
     """An outcome that was promised (202)."""
 
@@ -86,7 +95,7 @@ class Pending:
     location: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class InvocationState:
     """All attempts of one action or one compensation."""
 
@@ -111,6 +120,8 @@ class InvocationState:
     deferred_until: float | None = None
     #: Not undone before: a request may still be on the wire from a coordinator that died.
     hold_until: float | None = None
+    #: An attempt that may still be on the wire although its outcome came another way, by callback.
+    wire: Open | None = None
     #: Digest of the request, from the first attempt.
     digest: str = ""
     #: Hash of the callback that gave the last outcome.
@@ -119,8 +130,14 @@ class InvocationState:
     child: str | None = None
     failure: Failure | None = None
 
+    @property
+    def quiet_at(self) -> float | None:
+        """When none of its settled attempts can be on the wire any more; None when none can be now."""
+        wired = None if self.wire is None else self.wire.since + self.wire.timeout
+        return max((at for at in (self.hold_until, wired) if at is not None), default=None)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True)
 class StepState:
     """One step, or one instance of a step with ``for_each``."""
 
@@ -173,12 +190,10 @@ class StepState:
         return self.status in (StepStatus.SUCCEEDED, StepStatus.UNCERTAIN)
 
 
-_SETTLED = frozenset(
-    {StepStatus.SUCCEEDED, StepStatus.REFUSED, StepStatus.UNCERTAIN, StepStatus.SKIPPED}
-)
+_SETTLED = frozenset({StepStatus.SUCCEEDED, StepStatus.REFUSED, StepStatus.UNCERTAIN, StepStatus.SKIPPED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Signal:
     """A signal that came and is not consumed."""
 
@@ -186,7 +201,7 @@ class Signal:
     payload: Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Trace:
     """Where the saga's one trace hangs."""
 
@@ -197,7 +212,7 @@ class Trace:
     tracestate: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class SagaState:
     """One saga."""
 
@@ -278,7 +293,7 @@ def instance_index(unit: str) -> int | None:
 
 def shifted(step: StepState, seconds: float) -> StepState:
     """Return the step with every timer that stands still during a pause moved later."""
-    return replace(
+    return changed(
         step,
         until=_later(step.until, seconds),
         action=_shifted(step.action, seconds),
@@ -291,9 +306,9 @@ def _shifted(invocation: InvocationState, seconds: float) -> InvocationState:
         return invocation
     pending = invocation.pending
     if pending is not None:
-        pending = replace(pending, since=pending.since + seconds, until=pending.until + seconds)
+        pending = changed(pending, since=pending.since + seconds, until=pending.until + seconds)
     # first_at and hold_until go on: the participant's memory and the wire do not pause.
-    return replace(
+    return changed(
         invocation,
         pending=pending,
         next_at=_later(invocation.next_at, seconds),

@@ -1,7 +1,7 @@
 """The state machine: which entry may follow in which status, and which status it leads to.
 
-Everything that decides that stands in the three tables of this module: one for the saga, one for a step's
-action, one for a step's compensation. A transition is added here and nowhere else.
+Everything that decides that stands in the tables of this module: one for the saga, one for a step's action (and
+one for an action that is parked), one for a step's compensation. A transition is added here and nowhere else.
 The diagrams of the documentation are made from the tables.
 """
 
@@ -85,14 +85,6 @@ _OUTCOMES: dict[type[Entry], tuple[StepStatus, ...]] = {
     e.Withdrawn: (_A.WAITING,),
 }
 _PARKINGS = (_A.REFUSED, _A.UNCERTAIN, _A.SUCCEEDED)
-# A parked action: a person, or an answer that came late after all.
-_DECIDED: dict[type[Entry], tuple[StepStatus, ...]] = {
-    e.RetryCommanded: (_A.PENDING, _A.WAITING),
-    e.SkipCommanded: (_A.SKIPPED,),
-    e.ResolveCommanded: (_A.SUCCEEDED, _A.REFUSED),
-    e.StepSucceeded: (_A.SUCCEEDED,),
-    e.StepRefused: (_A.REFUSED,),
-}
 
 #: Status of a step → entry → statuses it may lead to (one, unless the entry says which).
 STEP_TRANSITIONS: Mapping[StepStatus, Mapping[type[Entry], tuple[StepStatus, ...]]] = {
@@ -128,15 +120,24 @@ STEP_TRANSITIONS: Mapping[StepStatus, Mapping[type[Entry], tuple[StepStatus, ...
         e.StepUncertain: (_A.UNCERTAIN,),
         e.StepParked: _PARKINGS,
     },
-    _A.SUCCEEDED: {**_DECIDED, e.StepParked: (_A.SUCCEEDED,)},
-    _A.REFUSED: _DECIDED,
-    _A.UNCERTAIN: _DECIDED,
+    # A settled action stays as it is; one that succeeded may yet be found to have an output over the limit.
+    _A.SUCCEEDED: {e.StepParked: (_A.SUCCEEDED,)},
+    _A.REFUSED: {},
+    _A.UNCERTAIN: {},
     _A.SKIPPED: {},
 }
 
-_UNDO_OUTCOMES: dict[type[Entry], tuple[UndoStatus, ...]] = {
-    kind: (_U.WAITING,) for kind in (*_OUTCOMES, e.ChildStarted)
+#: What an action that is parked waits for, whatever is known of it: a person, or a success that comes late.
+PARKED_TRANSITIONS: Mapping[type[Entry], tuple[StepStatus, ...]] = {
+    e.RetryCommanded: (_A.PENDING, _A.WAITING),
+    e.SkipCommanded: (_A.SKIPPED,),
+    e.ResolveCommanded: (_A.SUCCEEDED, _A.REFUSED),
+    e.StepSucceeded: (_A.SUCCEEDED,),
 }
+
+_UNDO_OUTCOMES: dict[type[Entry], tuple[UndoStatus, ...]] = dict.fromkeys(
+    (*_OUTCOMES, e.ChildStarted), (_U.WAITING,)
+)
 
 #: Status of a step's compensation → entry → statuses it may lead to.
 UNDO_TRANSITIONS: Mapping[UndoStatus, Mapping[type[Entry], tuple[UndoStatus, ...]]] = {
