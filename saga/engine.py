@@ -8,10 +8,10 @@ it returns may be sent, and nothing else may.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import TypeAlias
+from typing import ParamSpec, TypeAlias, TypeVar
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
@@ -111,6 +111,9 @@ class _Draft:
     events: int
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 Grant: TypeAlias = Callable[[int], int]
 
 
@@ -162,13 +165,21 @@ class Engine:
                 raise
             return self._recorded(run, draft, lease, released=release)
 
+    async def _patiently(self, call: Callable[P, Awaitable[T]], *args: P.args, **named: P.kwargs) -> T:
+        """Call, and as long as the store is unavailable call again; retrying costs nothing where none is needed."""
+        try:
+            return await call(*args, **named)
+        except StoreUnavailable as error:
+            log.warning("the store is not available: %s", error)
+        return await self._patient.copy()(call, *args, **named)
+
     # ----------------------------------------------------------------- load
 
     async def _messages(self, run: Run) -> Sequence[Message]:
         if not run.inbox:
             return ()
         run.inbox = False
-        return await self._patient.copy()(self._store.messages, run.state.id)
+        return await self._patiently(self._store.messages, run.state.id)
 
     # ----------------------------------------------------------------- decide
 
@@ -266,7 +277,7 @@ class Engine:
             settles=[about for entry in draft.entries if (about := _settles(entry)) is not None],
             raise_fence=any(isinstance(entry, e.SagaAbandoned) for entry in draft.entries),
         )
-        return await self._patient.copy()(self._append_once, run.lease, batch)
+        return await self._patiently(self._append_once, run.lease, batch)
 
     async def _append_once(self, lease: Lease, batch: Append) -> Lease:
         try:
@@ -276,7 +287,7 @@ class Engine:
 
     async def _read_back(self, lease: Lease, batch: Append) -> Lease:
         """Find out whether a write whose answer was lost was applied; nothing is decided before."""
-        record: Record | None = await self._patient.copy()(self._store.load, lease.saga_id)
+        record: Record | None = await self._patiently(self._store.load, lease.saga_id)
         if record is None:
             raise LeaseLost(f"saga {lease.saga_id} is gone")
         ours = record.entries[lease.seq :] == tuple(batch.entries)
