@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 
 from saga.errors import LeaseLost, MessagesWaiting
 from saga.ports import (
@@ -204,7 +205,7 @@ class MemoryStore:
         saga = self._sagas.get(lease.saga_id)
         if saga is None or not saga.is_leased(lease):
             raise LeaseLost(f"{lease.saga_id} is no longer held as {lease}")
-        left = {id: message for id, message in saga.inbox.items() if id not in batch.folded}
+        left = {key: message for key, message in saga.inbox.items() if key not in batch.folded}
         if left and (batch.release or any(message.about in batch.settles for message in left.values())):
             raise MessagesWaiting(f"{lease.saga_id} has {len(left)} messages to fold first")
         saga.entries += batch.entries
@@ -288,7 +289,7 @@ class MemoryStore:
 
     async def nodes(self) -> Sequence[NodeRow]:
         """See :meth:`saga.ports.Store.nodes`."""
-        return [self._nodes[id] for id in sorted(self._nodes)]
+        return [self._nodes[node] for node in sorted(self._nodes)]
 
     async def bury(self, node: str, beat: int) -> bool:
         """See :meth:`saga.ports.Store.bury`."""
@@ -344,8 +345,7 @@ class MemoryStore:
 
 
 def _longest_due(saga: _Saga) -> tuple[float, str]:
-    assert saga.due_at is not None
-    return saga.due_at, saga.id
+    return inf if saga.due_at is None else saga.due_at, saga.id
 
 
 def _place(saga: _Saga) -> tuple[float, str]:

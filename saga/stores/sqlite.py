@@ -266,7 +266,7 @@ class SqliteStore:
                 raise
         return db
 
-    def _end(self, db: sqlite3.Connection | None, failed: bool) -> None:
+    def _end(self, db: sqlite3.Connection | None, *, failed: bool) -> None:
         # The last connection to close copies the log into the file. In order this is the writer; after a
         # failure it is a reader, which cannot, so that nothing more is written or synced.
         if failed and db is not None:

@@ -1,9 +1,11 @@
 """What is read from an SQLite store, and the connections that read it.
 
 Readers see the last commit and never wait for the writer. Reads by a key that return little run on the
-event loop itself, on a connection of their own: they take 5–15 µs, a hop to a thread 60–100 µs.
+event loop itself, on a connection of their own: they take 5-15 µs, a hop to a thread 60-100 µs.
 Whatever may be large (journals, lists, inboxes, documents) runs in a thread.
 """
+
+# ruff: noqa: S608 - statements are put together of texts of this package alone
 
 from __future__ import annotations
 
@@ -132,14 +134,14 @@ def load(db: sqlite3.Connection, saga_id: str) -> Record | None:
     row = db.execute(_RECORD, (saga_id,)).fetchone()
     if row is None:
         return None
-    id, start_key, fingerprint, owner, fence, format, inbox = row
+    key, start_key, fingerprint, owner, fence, version, inbox = row
     return Record(
-        id=id,
+        id=key,
         start_key=start_key,
         fingerprint=fingerprint,
         owner=owner,
         fence=fence,
-        format=format,
+        format=version,
         entries=entries(db, saga_id),
         messages=tuple(messages(db, saga_id)) if inbox else (),
     )
@@ -157,8 +159,8 @@ def messages(db: sqlite3.Connection, saga_id: str) -> list[Message]:
         "SELECT id, kind, body, sender, at, about FROM inbox WHERE saga_id = ? ORDER BY place", (saga_id,)
     )
     return [
-        Message(id=id, kind=kind, body=body, by=sender, at=at, about=about)
-        for id, kind, body, sender, at, about in rows.fetchall()
+        Message(id=key, kind=kind, body=body, by=sender, at=at, about=about)
+        for key, kind, body, sender, at, about in rows.fetchall()
     ]
 
 
@@ -188,7 +190,7 @@ def _page(query: Query, status: str | None) -> tuple[str, tuple[object, ...]]:
 
 
 def _listed(row: tuple[Any, ...]) -> Listed:
-    started_at, id, owner, fence, status, late, definition, version, updated_at, ended_at, labels, body = row
+    started_at, key, owner, fence, status, late, definition, version, updated_at, ended_at, labels, body = row
     summary = Summary(
         status=status,
         late=bool(late),
@@ -200,7 +202,7 @@ def _listed(row: tuple[Any, ...]) -> Listed:
         labels=json.loads(labels),
         body=body,
     )
-    return Listed(id=id, owner=owner, fence=fence, summary=summary)
+    return Listed(id=key, owner=owner, fence=fence, summary=summary)
 
 
 def next_due(db: sqlite3.Connection) -> float | None:
@@ -214,16 +216,16 @@ def next_due(db: sqlite3.Connection) -> float | None:
 def owned(db: sqlite3.Connection, node: str) -> list[str]:
     """Return the ids of what the node owns."""
     rows = db.execute("SELECT id FROM sagas WHERE owner = ? ORDER BY id", (node,))
-    return [id for (id,) in rows.fetchall()]
+    return [key for (key,) in rows.fetchall()]
 
 
 def inboxes(db: sqlite3.Connection, node: str) -> list[str]:
     """Return the ids of what the node owns and has messages for."""
     rows = db.execute("SELECT id FROM sagas WHERE owner = ? AND inbox > 0 ORDER BY id", (node,))
-    return [id for (id,) in rows.fetchall()]
+    return [key for (key,) in rows.fetchall()]
 
 
 def nodes(db: sqlite3.Connection) -> Sequence[NodeRow]:
     """Return every node that is known."""
     rows = db.execute("SELECT id, beat, dead FROM nodes ORDER BY id").fetchall()
-    return [NodeRow(id=id, beat=beat, dead=bool(dead)) for id, beat, dead in rows]
+    return [NodeRow(id=node, beat=beat, dead=bool(dead)) for node, beat, dead in rows]

@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from saga.errors import SagaError, StoreError, StoreUnavailable, StoreUnknown
 from saga.ports import Counters
@@ -58,6 +58,13 @@ _PASSING = {
     sqlite3.SQLITE_PROTOCOL,
     sqlite3.SQLITE_INTERRUPT,
 }
+
+
+class End(Protocol):
+    """Closes everything; does not write when the store has failed."""
+
+    def __call__(self, db: sqlite3.Connection | None, *, failed: bool) -> None:
+        """Close the connection, None when it was never opened, and what goes with it."""
 
 
 class Rank(IntEnum):
@@ -115,7 +122,7 @@ class Writer:
         path: Path,
         counters: Counters,
         begin: Callable[[], sqlite3.Connection],
-        end: Callable[[sqlite3.Connection | None, bool], None],
+        end: End,
     ) -> None:
         """Prepare a writer.
 
@@ -208,7 +215,7 @@ class Writer:
             while db is not None and not self._closing:
                 self._wake.wait()  # failed: the connections stay as they are until the owner closes
         try:
-            self._end(db, self._reason is not None)
+            self._end(db, failed=self._reason is not None)
         except Exception:
             log.exception("the store was not closed in order")
         self._tell(_settle, self._ended, None)

@@ -4,6 +4,8 @@ Each runs inside a transaction it shares with others. So it reads and decides fi
 :mod:`saga.errors` only before it has written anything: a refused write leaves no trace in the batch.
 """
 
+# ruff: noqa: S608 - statements are put together of texts of this package alone
+
 from __future__ import annotations
 
 import json
@@ -72,8 +74,8 @@ def start(db: sqlite3.Connection, saga: NewSaga) -> Existing | None:
     when = (summary.started_at, summary.updated_at, summary.ended_at, summary.late)
     rest = (saga.format, saga.start_key, saga.fingerprint, _labels(summary.labels), summary.body)
     if db.execute(_INSERT, (saga.id, *held, *what, *when, *rest)).rowcount == 0:
-        id, start_key, fingerprint = db.execute(_EXISTING, (saga.id,)).fetchone()
-        return Existing(id=id, start_key=start_key, fingerprint=fingerprint)
+        key, start_key, fingerprint = db.execute(_EXISTING, (saga.id,)).fetchone()
+        return Existing(id=key, start_key=start_key, fingerprint=fingerprint)
     _add_entries(db, saga.id, 0, saga.entries)
     return None
 
@@ -198,7 +200,7 @@ def put_back(db: sqlite3.Connection, leases: Sequence[Lease]) -> None:
 
 
 def _give(db: sqlite3.Connection, row: _Row, node: str) -> Claimed:
-    n, saga_id, _, fence, held_by, start_key, fingerprint, format, inbox, _ = row
+    n, saga_id, _, fence, held_by, start_key, fingerprint, version, inbox, _ = row
     fence += held_by != node
     db.execute(_GIVE, (node, node, fence, n))
     record = Record(
@@ -207,7 +209,7 @@ def _give(db: sqlite3.Connection, row: _Row, node: str) -> Claimed:
         fingerprint=fingerprint,
         owner=node,
         fence=fence,
-        format=format,
+        format=version,
         entries=entries(db, saga_id),
         messages=tuple(messages(db, saga_id)) if inbox else (),
     )

@@ -1,0 +1,161 @@
+"""Whatever is asked of a store in whatever order, it answers as :class:`MemoryStore` does."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from saga.errors import SagaError
+from saga.ports import Lease, Query, SagaStatus, Store
+from saga.stores.memory import MemoryStore
+from saga.stores.sqlite import SqliteStore
+from tests.contract.values import batch, message, new_saga, summary
+
+IDS = st.sampled_from(["a", "b", "c", "d"])
+NODES = st.sampled_from(["n1", "n2", "export:1"])
+TIMES = st.sampled_from([1.0, 2.0, 3.0])
+SOME: tuple[SagaStatus, ...] = ("running", "compensating", "completed")
+STATUSES = st.sampled_from(SOME)
+MESSAGES = st.sampled_from(["m1", "m2", "m3"])
+ABOUT = st.sampled_from([None, "pay:action", "pay:compensation"])
+MAYBE_TIME = st.none() | TIMES
+
+
+@st.composite
+def summaries(draw: st.DrawFn) -> Any:
+    """Return a summary; status, definition and start may change from one append to the next."""
+    return summary(
+        draw(STATUSES),
+        started_at=draw(TIMES),
+        definition=draw(st.sampled_from(["d1", "d2"])),
+        late=draw(st.booleans()),
+    )
+
+
+@st.composite
+def starts(draw: st.DrawFn) -> tuple[str, Any]:
+    """Return a start, perhaps of an id that is there."""
+    saga = new_saga(
+        draw(IDS),
+        owner=draw(st.none() | NODES),
+        wake_at=draw(MAYBE_TIME),
+        of=draw(summaries()),
+        entries=draw(st.lists(st.binary(max_size=3), max_size=3)),
+        fingerprint=draw(st.sampled_from(["p", "q"])),
+    )
+    return "start", saga
+
+
+@st.composite
+def appends(draw: st.DrawFn) -> tuple[str, Any]:
+    """Return an append under the lease the saga has, or one beside it."""
+    off = st.sampled_from([0, 0, 0, 0, 0, 1, -1])
+    added = batch(
+        *draw(st.lists(st.binary(max_size=3), max_size=10)),
+        of=draw(summaries()),
+        wake_at=draw(MAYBE_TIME),
+        folded=draw(st.lists(MESSAGES, max_size=3, unique=True)),
+        release=draw(st.booleans()),
+        settles=draw(st.sampled_from([[], ["pay:action"]])),
+        raise_fence=draw(st.sampled_from([False, False, True])),
+    )
+    return "append", (draw(IDS), draw(off), draw(off), draw(st.none() | NODES), added)
+
+
+@st.composite
+def deliveries(draw: st.DrawFn) -> tuple[str, Any]:
+    """Return a message, perhaps one that came before."""
+    return "deliver", (draw(IDS), message(draw(MESSAGES), about=draw(ABOUT), at=draw(TIMES)))
+
+
+@st.composite
+def queries(draw: st.DrawFn) -> tuple[str, Any]:
+    """Return a list with any filter."""
+    query = Query(
+        statuses=draw(st.none() | st.frozensets(STATUSES)),
+        definition=draw(st.sampled_from([None, "d1", "d2"])),
+        limit=draw(st.integers(1, 3)),
+        after=draw(st.none() | st.tuples(TIMES, IDS)),
+    )
+    return "list", query
+
+
+OPERATIONS = st.one_of(
+    starts(),
+    starts(),
+    appends(),
+    appends(),
+    appends(),
+    deliveries(),
+    queries(),
+    st.tuples(st.just("claim"), st.tuples(NODES, st.integers(1, 3), TIMES)),
+    st.tuples(st.just("take"), st.tuples(IDS, NODES)),
+    st.tuples(st.sampled_from(["join", "leave", "inboxes", "owned"]), st.tuples(NODES)),
+    st.tuples(st.sampled_from(["beat", "bury"]), st.tuples(NODES, st.integers(0, 2))),
+    st.tuples(st.sampled_from(["release_dead", "next_due", "nodes", "definitions"]), st.just(())),
+    st.tuples(
+        st.just("put_definition"),
+        st.tuples(st.sampled_from(["x", "y"]), st.sampled_from([b"1", b"2"]), TIMES),
+    ),
+    st.tuples(
+        st.sampled_from(["delete_definition", "versions", "definition"]),
+        st.tuples(st.sampled_from(["x", "y"])),
+    ),
+)
+
+
+async def _append(reference: Store, what: Any) -> Any:
+    """Return an append under a lease made of what the reference holds."""
+    key, fence_off, seq_off, node, added = what
+    record = await reference.load(key)
+    held = (record.owner, record.fence, len(record.entries)) if record else (None, 0, 0)
+    lease = Lease(saga_id=key, node=node or held[0] or "n1", fence=held[1] + fence_off, seq=held[2] + seq_off)
+    return lease, added
+
+
+async def _ask(store: Store, name: str, args: tuple[Any, ...]) -> Any:
+    try:
+        return await getattr(store, name)(*args)
+    except SagaError as refusal:
+        return type(refusal)
+
+
+async def _everything(store: Store) -> Any:
+    return (
+        [await store.load(key) for key in "abcd"],
+        await store.list(Query()),
+        await store.nodes(),
+        await store.next_due(),
+        [await store.versions(name) for name in "xy"],
+        (store.counters.appends, store.counters.starts),
+    )
+
+
+async def _compare(operations: list[tuple[str, Any]], folder: Path) -> None:
+    reference, store = MemoryStore(), SqliteStore(folder / "saga.db", "fast")
+    await store.open()
+    try:
+        for name, what in operations:
+            args = what if isinstance(what, tuple) else (what,)
+            if name == "append":
+                args = await _append(reference, what)
+            expected = await _ask(reference, name, args)
+            assert await _ask(store, name, args) == expected, (name, args)
+            assert await _everything(store) == await _everything(reference), (name, args)
+    finally:
+        await store.close()
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+@given(st.lists(OPERATIONS, max_size=40))
+def test_sqlite_answers_as_memory_does(operations: list[tuple[str, Any]]) -> None:
+    """Every answer and, after every operation, everything that can be read."""
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(_compare(operations, Path(folder)))
