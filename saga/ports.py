@@ -452,7 +452,7 @@ class Store(Protocol):
 class Telemetry(Protocol):
     """Tells a trace collector what sagas did; no saga waits for it or is harmed by it."""
 
-    def sample(self, client_sampled: bool | None, trace_id: str) -> bool:
+    def sample(self, client_sampled: bool | None, trace_id: str) -> bool:  # noqa: FBT001 - a header's flag
         """Return whether a new saga's trace is exported; ``client_sampled`` is the client's flag, if any."""
 
     def recorded(self, entries: Sequence[Entry], before: SagaState | None, after: SagaState) -> None:
@@ -468,7 +468,7 @@ class Telemetry(Protocol):
 class NoTelemetry:
     """Exports nothing; a client's wish to sample is passed on to the participants."""
 
-    def sample(self, client_sampled: bool | None, trace_id: str) -> bool:
+    def sample(self, client_sampled: bool | None, trace_id: str) -> bool:  # noqa: ARG002, FBT001 - as above
         """Return the client's flag."""
         return bool(client_sampled)
 
