@@ -66,7 +66,7 @@ def verdict(undos: Iterable[Undo], *, moving: bool) -> Verdict:
     ended without being compensated.
     """
     seen = frozenset(undos)
-    if moving or seen & {Undo.DUE, Undo.MOVING} and not seen & {Undo.FAILED}:
+    if moving or (seen & {Undo.DUE, Undo.MOVING} and Undo.FAILED not in seen):
         return "moving"
     if Undo.FAILED in seen:
         return "parked"

@@ -8,9 +8,9 @@ from typing import Any
 from compensations.plan import CompensationPlan, Footprint, plan_compensation
 from compensations.policy import Effect, Undo, owed, verdict
 from saga import entries as e
-from saga.definition import SagaDefinition, Step
 from saga.entries import Cause, Entry
 from saga.forward import gathered, progress
+from saga.model import SagaDefinition, Step
 from saga.ports import Phase
 from saga.settlement import expired, lease_over
 from saga.state import InvocationState, SagaState, StepState, StepStatus, UndoStatus, step_name
@@ -72,7 +72,7 @@ def facts(definition: SagaDefinition, state: SagaState, now: float) -> list[Entr
             found += _settling(definition, state, step, unit, now)
             found += _undo_expired(definition, state, unit, now)
         if shown.count is not None and shown.status is StepStatus.INVOKING and not found:
-            found += gathered(definition, state, step, shown, now)
+            found += gathered(definition, state, step, now)
     return found or _ending(definition, state, now)
 
 
@@ -86,7 +86,9 @@ def _settling(
         return []
     action = unit.action
     if action.pending is not None:
-        return list(expired(definition, state, unit.name, "action", now)) if action.pending.until <= now else []
+        return (
+            list(expired(definition, state, unit.name, "action", now)) if action.pending.until <= now else []
+        )
     if step.kind in ("wait", "signal"):
         return [e.StepRefused(at=now, step=unit.name, cause=_because(state), detail="the saga goes backward")]
     if action.deferred_until is not None:
@@ -104,7 +106,7 @@ def _because(state: SagaState) -> Cause:
 
 
 def _withdrawn_task(unit: StepState, now: float) -> list[Entry]:
-    """A task that no worker has taken is withdrawn; a taken one is a call on the wire."""
+    """Return that a task no worker has taken is withdrawn; a taken one is a call on the wire."""
     offered = unit.action.open
     if offered is None or offered.via != "worker" or offered.lease_until is not None:
         return []
@@ -153,7 +155,7 @@ def _retry_due(undo: InvocationState, now: float) -> bool:
 
 
 def _held(unit: StepState, now: float) -> bool:
-    return unit.action.hold_until is not None and unit.action.hold_until > now
+    return (unit.action.quiet_at or now) > now
 
 
 def _ending(definition: SagaDefinition, state: SagaState, now: float) -> list[Entry]:

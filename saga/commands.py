@@ -1,4 +1,4 @@
-"""What a person asks of a saga, judged: does it fit, is it in effect already, or is it refused?
+"""What a person asks of a saga, judged: whether it fits, is in effect already, or is refused.
 
 Every command becomes exactly one entry with who, when and why, so that its verdict can be found in the journal.
 """
@@ -12,8 +12,8 @@ from typing import Any, Literal, TypeAlias
 from pydantic_core import to_json
 
 from saga import entries as e
-from saga.definition import SagaDefinition
 from saga.entries import Entry
+from saga.model import SagaDefinition
 from saga.ports import Phase
 from saga.settlement import OUTPUT_LIMIT
 from saga.state import SagaState, Status, StepState, StepStatus, UndoStatus, step_name
@@ -105,7 +105,8 @@ def _abandon(_definition: SagaDefinition, state: SagaState, asked: Asked) -> Ent
 def _unknown(definition: SagaDefinition, state: SagaState, asked: Asked) -> Entry | None:
     if asked.step is None:
         return asked.refused("step-missing", f"{asked.command} needs a step")
-    if asked.step in state.steps or asked.step in {step.name for step in definition.steps}:
+    name = step_name(asked.step)
+    if name in definition.graph and asked.step in (name, *(unit.name for unit in state.units(name))):
         return None
     return asked.refused("step-unknown", f"the saga has no step {asked.step}")
 
@@ -119,23 +120,23 @@ def _retry(definition: SagaDefinition, state: SagaState, asked: Asked) -> Entry:
         return asked.refused("saga-paused", "nothing is sent while the saga is paused; resume it first")
     if state.status is Status.PARKED and state.parking is not None and state.parking.kind == "internal":
         return e.RetryCommanded(**asked.signed)
-    invocations = tuple(_retriable(definition, state, asked.step))
+    invocations = tuple(_retriable(state, asked.step))
     if not invocations:
         return asked.refused("nothing-to-retry", "nothing is parked or waits for its next attempt there")
     return e.RetryCommanded(invocations=invocations, **asked.signed)
 
 
-def _retriable(definition: SagaDefinition, state: SagaState, wanted: str | None) -> Iterator[str]:
+def _retriable(state: SagaState, wanted: str | None) -> Iterator[str]:
     for unit in state.steps.values():
         if wanted is not None and wanted not in (unit.name, step_name(unit.name)):
             continue
-        if state.direction == "forward" and _action_retriable(definition, unit):
+        if state.direction == "forward" and _action_retriable(unit):
             yield f"{unit.name}:action"
         if state.direction == "backward" and _undo_retriable(unit):
             yield f"{unit.name}:compensation"
 
 
-def _action_retriable(definition: SagaDefinition, unit: StepState) -> bool:
+def _action_retriable(unit: StepState) -> bool:
     # A child that has ended does not begin anew, and an effect that is there is not asked for again.
     if unit.action.child is not None or unit.status is StepStatus.SUCCEEDED:
         return False
@@ -183,15 +184,11 @@ def _resolve(definition: SagaDefinition, state: SagaState, asked: Asked) -> Entr
         return wrong
     assert asked.step is not None  # noqa: S101 - _unknown has answered otherwise
     unit = state.step(asked.step)
-    if asked.outcome == "undone":
-        return _resolve_undo(state, unit, asked)
-    if state.ended:
-        return _ended(state, asked)
     if asked.outcome is None:
         return asked.refused("outcome-missing", "resolve needs an outcome: succeeded, refused or undone")
-    if not unit.parked or state.direction == "backward":
-        return asked.refused("not-parked", f"the action of {unit.name} is {unit.status}, not parked")
-    return _resolve_action(definition, unit, asked)
+    if asked.outcome == "undone":
+        return _resolve_undo(state, unit, asked)
+    return _resolve_action(definition, state, unit, asked)
 
 
 def _resolve_undo(state: SagaState, unit: StepState, asked: Asked) -> Entry:
@@ -200,24 +197,35 @@ def _resolve_undo(state: SagaState, unit: StepState, asked: Asked) -> Entry:
     if state.ended:
         return _ended(state, asked)
     if unit.undo_status is not UndoStatus.FAILED:
-        return asked.refused("not-parked", f"the compensation of {unit.name} is {unit.undo_status}, not parked")
+        return asked.refused(
+            "not-parked", f"the compensation of {unit.name} is {unit.undo_status}, not parked"
+        )
     return e.ResolveCommanded(step=unit.name, phase="compensation", outcome="undone", **asked.signed)
 
 
-def _resolve_action(definition: SagaDefinition, unit: StepState, asked: Asked) -> Entry:
-    assert asked.outcome is not None  # noqa: S101 - the caller has answered otherwise
+def _resolve_action(definition: SagaDefinition, state: SagaState, unit: StepState, asked: Asked) -> Entry:
+    if unit.status.value == asked.outcome and (asked.outcome == "refused" or not unit.parked):
+        return asked.unchanged()
+    if state.ended:
+        return _ended(state, asked)
+    if not unit.parked or state.direction == "backward":
+        return asked.refused("not-parked", f"the action of {unit.name} is {unit.status}, not parked")
     if asked.outcome == "refused" and unit.status is StepStatus.SUCCEEDED:
         return asked.refused("not-refused", f"{unit.name} has succeeded; only its output is missing")
     size = len(to_json(asked.output))
     if size > OUTPUT_LIMIT:
         return asked.refused("size", f"the output has {size} bytes, more than {OUTPUT_LIMIT}")
+    return _resolved(definition, unit, asked, size)
+
+
+def _resolved(definition: SagaDefinition, unit: StepState, asked: Asked, size: int) -> Entry:
     step = definition.step(step_name(unit.name))
     refused = asked.outcome == "refused"
     tolerated = refused and step.on_refused == "continue"
     return e.ResolveCommanded(
         step=unit.name,
         phase="action",
-        outcome=asked.outcome,
+        outcome="refused" if refused else "succeeded",
         output=asked.output if not refused else None,
         tolerated=tolerated,
         # Past the pivot a refusal is in the way until a person skips the step or has it tried again.

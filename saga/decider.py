@@ -15,21 +15,22 @@ from pydantic_core import to_json
 
 from saga import backward, forward
 from saga import entries as e
-from saga.definition import SagaDefinition
 from saga.entries import Entry, Invoked
 from saga.errors import SagaError
 from saga.expressions import NothingFound, evaluate
 from saga.journal import evolve
+from saga.model import SagaDefinition, Worker
 from saga.requests import REQUEST_LIMIT, Request, RequestTooLarge, render, scope
-from saga.settlement import Case, case, executor, refusal
+from saga.settlement import Case, case, conclusion, executor, refusal
 from saga.state import SagaState, Status
-from saga.timers import wake_at
+from saga.timers import overdue, wake_at
 
 #: A step tried so often has made its saga late.
 LATE_TRIES = 12
 
-#: Bytes of a journal after which no action is invoked; what is left is for compensation and parking.
-ACTION_ROOM = 6 * 1024 * 1024
+#: Bytes a journal may have; the last quarter is kept for compensation and parking.
+ROOM = 8 * 1024 * 1024
+ACTION_ROOM = ROOM * 3 // 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,7 @@ class Decision:
     #: Each may be held back by whoever sends; its intent is then not recorded.
     invocations: tuple[Invoke, ...]
     #: When something is due by time alone, epoch seconds; None when only a message or an answer moves it.
+    #: An invocation that is held back is due already and does not count.
     wake_at: float | None
     state: SagaState = field(compare=False)
 
@@ -88,7 +90,7 @@ def _facts(definition: SagaDefinition, state: SagaState, now: float) -> list[Ent
     """Return what is true by now and not recorded; each call returns one layer, and an empty one at the end."""
     if state.ended:
         return []
-    if not state.late and (late := _late(state, now)):
+    if not state.late and (late := _late(definition, state, now)):
         return [late]
     if state.status in (Status.PAUSED, Status.PARKED):
         return []
@@ -99,9 +101,10 @@ def _facts(definition: SagaDefinition, state: SagaState, now: float) -> list[Ent
     return backward.facts(definition, state, now)
 
 
-def _late(state: SagaState, now: float) -> Entry | None:
-    if state.due is not None and now >= state.due:
-        return e.SagaMarkedLate(at=now, detail="it has not ended by the time it was due")
+def _late(definition: SagaDefinition, state: SagaState, now: float) -> Entry | None:
+    for due, name in overdue(definition, state):
+        if now >= due:
+            return e.SagaMarkedLate(at=now, detail=f"{name} has not ended by the time it was due")
     for step in state.steps.values():
         for phase in ("action", "compensation"):
             if step.invocation(phase).tries_ever >= LATE_TRIES:
@@ -112,7 +115,9 @@ def _late(state: SagaState, now: float) -> Entry | None:
 # --------------------------------------------------------------------------- invocations
 
 
-def _invocations(definition: SagaDefinition, state: SagaState, now: float) -> tuple[list[Invoke], list[Entry]]:
+def _invocations(
+    definition: SagaDefinition, state: SagaState, now: float
+) -> tuple[list[Invoke], list[Entry]]:
     """Return the attempts that are due; or, where one cannot be made, the facts that say so instead."""
     invocations: list[Invoke] = []
     facts: list[Entry] = []
@@ -132,8 +137,8 @@ def _attempt(it: Case, now: float) -> Invoke | Entry:
     """Return the attempt, or the fact that it cannot be made; nothing is sent then."""
     if _key_expired(it, now):
         return _expired_key(it, now)
-    if it.phase == "action" and it.state.size > ACTION_ROOM and it.invocation.attempts == 0:
-        return refusal(it, now, "size", "the journal has no room for another step")
+    if it.state.size > (ACTION_ROOM if it.phase == "action" else ROOM):
+        return _unmade(it, now, "size", "the journal has no room for another attempt")
     try:
         return _made(it, now)
     except NothingFound as nothing:
@@ -143,17 +148,16 @@ def _attempt(it: Case, now: float) -> Invoke | Entry:
 
 
 def _unmade(it: Case, now: float, cause: e.Cause, detail: str) -> Entry:
-    if it.phase == "compensation":
-        return e.CompensationFailed(at=now, step=it.unit, cause=cause, detail=detail)
+    if it.phase == "compensation" or it.invocation.doubt:
+        return conclusion(it, now, cause, detail, doubt=it.invocation.doubt)
     return refusal(it, now, cause, detail)
 
 
 def _made(it: Case, now: float) -> Invoke:
     runs = executor(it.step, it.phase)
-    if it.step.kind == "saga":
-        payload = _payload(it, it.step.saga.input if it.step.saga is not None else None)
-        return Invoke(intent=_intent(it, now, timeout=0.0, via="child", digest=""), request=None, payload=payload)
-    if hasattr(runs, "queue"):
+    if runs is None:
+        return _made_for_child(it, now)
+    if isinstance(runs, Worker):
         payload = _payload(it, runs.input)
         intent = _intent(it, now, timeout=runs.timeout, via="worker", digest="")
         return Invoke(intent=intent, request=None, payload=payload)
@@ -161,7 +165,15 @@ def _made(it: Case, now: float) -> Invoke:
     before = it.invocation.digest
     if before and before != request.digest:
         raise RequestChanged(f"{it.unit}:{it.phase} would not repeat the bytes of its first attempt")
-    return Invoke(intent=_intent(it, now, timeout=runs.timeout, via="http", digest=request.digest), request=request)
+    intent = _intent(it, now, timeout=runs.timeout, via="http", digest=request.digest)
+    return Invoke(intent=intent, request=request)
+
+
+def _made_for_child(it: Case, now: float) -> Invoke:
+    """Return the start of a child saga, or that its undoing is asked for, which needs no input."""
+    child = it.step.saga if it.phase == "action" else None
+    payload = _payload(it, child.input) if child is not None else None
+    return Invoke(intent=_intent(it, now, timeout=0.0, via="child", digest=""), request=None, payload=payload)
 
 
 def _payload(it: Case, template: Any) -> Any:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
-from typing import Any
 
 from saga import entries as e
-from saga.definition import SagaDefinition, Step
-from saga.durations import parse_duration
+from saga.durations import parse_duration, parse_time
 from saga.entries import Cause, Entry
 from saga.expressions import NothingFound, evaluate, evaluate_members, truth
+from saga.model import SagaDefinition, Step
 from saga.ports import Phase
 from saga.requests import scope
 from saga.settlement import case, conclusion, expired, lease_over, refusal, step_output, success
-from saga.state import Failure, SagaState, StepState, StepStatus, instance_name
+from saga.state import Failure, SagaState, StepState, StepStatus, step_name
 from saga.timers import deadline, pivot_passed
 
 #: Instances a ``for_each`` may have.
@@ -39,20 +37,18 @@ def due(definition: SagaDefinition, state: SagaState, now: float) -> Iterator[tu
     if state.start_at is not None and now < state.start_at:
         return
     for step in definition.steps:
-        if step.kind not in ("action", "worker", "saga"):
+        if step.kind not in _INVOKED or state.step(step.name).settled:
             continue
-        shown = state.step(step.name)
-        if step.for_each is None:
-            if _is_due(definition, state, step, shown, now):
-                yield step.name, "action"
-        elif shown.count is not None:
-            yield from _due_instances(step, state, now)
+        for unit in state.units(step.name):
+            if _retry_due(unit, now):
+                yield unit.name, "action"
+        for name in _beginning(state, step):
+            yield name, "action"
 
 
-def _is_due(definition: SagaDefinition, state: SagaState, step: Step, shown: StepState, now: float) -> bool:
-    if shown.status is StepStatus.PENDING:
-        return _ready(definition, state, step)
-    return _retry_due(shown, now)
+#: Kinds of step that send something; the others only wait.
+_INVOKED = ("action", "worker", "saga")
+_AT_WORK = (StepStatus.INVOKING, StepStatus.WAITING)
 
 
 def _retry_due(unit: StepState, now: float) -> bool:
@@ -60,18 +56,21 @@ def _retry_due(unit: StepState, now: float) -> bool:
     return unit.status is StepStatus.WAITING and action.next_at is not None and action.next_at <= now
 
 
-def _due_instances(step: Step, state: SagaState, now: float) -> Iterator[tuple[str, Phase]]:
+def _beginning(state: SagaState, step: Step) -> list[str]:
+    """Return what may begin now: the step itself once it is ready, or as many instances as there is room for."""
+    shown = state.step(step.name)
+    if shown.status is StepStatus.PENDING:
+        return [step.name] if _ready(state, step) else []
+    if shown.count is None or shown.settled:
+        return []
     units = state.units(step.name)
-    for unit in units:
-        if _retry_due(unit, now):
-            yield unit.name, "action"
-    at_work = sum(unit.status in (StepStatus.INVOKING, StepStatus.WAITING) for unit in units)
-    pending = [unit.name for unit in units if unit.status is StepStatus.PENDING]
-    for name in pending[: max(0, step.max_parallel - at_work)]:
-        yield name, "action"
+    if any(unit.settled and not unit.satisfied for unit in units):
+        return []
+    room = step.max_parallel - sum(unit.status in _AT_WORK for unit in units)
+    return [unit.name for unit in units if unit.status is StepStatus.PENDING][: max(0, room)]
 
 
-def _ready(definition: SagaDefinition, state: SagaState, step: Step) -> bool:
+def _ready(state: SagaState, step: Step) -> bool:
     return all(state.step(name).satisfied for name in step.after)
 
 
@@ -86,8 +85,11 @@ def _progress(definition: SagaDefinition, state: SagaState, now: float) -> list[
             continue
         for unit in state.units(step.name):
             found += progress(definition, state, unit, now)
+            if found and step.kind == "signal":
+                # One signal for each waiting step: the next one looks at the queue as it is after this.
+                return found
         if shown.count is not None:
-            found += gathered(definition, state, step, shown, now)
+            found += gathered(definition, state, step, now)
     return found
 
 
@@ -100,7 +102,7 @@ def progress(definition: SagaDefinition, state: SagaState, unit: StepState, now:
         return list(expired(definition, state, unit.name, "action", now))
     if action.deferred_until is not None and action.deferred_until <= now:
         return list(expired(definition, state, unit.name, "action", now))
-    step = definition.step(unit.name.partition("[")[0])
+    step = definition.step(step_name(unit.name))
     if step.kind == "signal":
         return _signalled(definition, state, step, unit, now)
     if step.kind == "wait" and unit.until is not None and unit.until <= now:
@@ -109,7 +111,7 @@ def progress(definition: SagaDefinition, state: SagaState, unit: StepState, now:
 
 
 def _lease_over(definition: SagaDefinition, state: SagaState, unit: StepState, now: float) -> list[Entry]:
-    """A lease of a worker that ran out is an uncertain attempt."""
+    """Return that a worker's lease ran out: an uncertain attempt."""
     leased = unit.action.open
     if leased is None or leased.lease_until is None or leased.lease_until > now:
         return []
@@ -122,7 +124,9 @@ def _waited(definition: SagaDefinition, state: SagaState, unit: str, now: float)
     return list(success(it, output, missing, now))
 
 
-def _signalled(definition: SagaDefinition, state: SagaState, step: Step, unit: StepState, now: float) -> list[Entry]:
+def _signalled(
+    definition: SagaDefinition, state: SagaState, step: Step, unit: StepState, now: float
+) -> list[Entry]:
     assert step.signal is not None  # noqa: S101 - the kind says so
     it = case(definition, state, unit.name, "action", now)
     queue = state.signals.get(step.signal.name, ())
@@ -138,12 +142,11 @@ def _signalled(definition: SagaDefinition, state: SagaState, step: Step, unit: S
     return []
 
 
-def gathered(
-    definition: SagaDefinition, state: SagaState, step: Step, shown: StepState, now: float
-) -> list[Entry]:
+def gathered(definition: SagaDefinition, state: SagaState, step: Step, now: float) -> list[Entry]:
     """Return what follows for a ``for_each`` step once its instances have settled; nothing before."""
     units = state.units(step.name)
-    if any(unit.status in (StepStatus.INVOKING, StepStatus.WAITING) or unit.parked for unit in units):
+    held = state.direction == "forward" and any(unit.parked for unit in units)
+    if held or any(unit.status in _AT_WORK for unit in units):
         return []
     it = case(definition, state, step.name, "action", now)
     failed = next((unit for unit in units if unit.settled and not unit.satisfied), None)
@@ -183,33 +186,32 @@ def _turned(definition: SagaDefinition, state: SagaState, now: float) -> Entry |
 def _beginnings(definition: SagaDefinition, state: SagaState, now: float) -> list[Entry]:
     found: list[Entry] = []
     for step in definition.steps:
-        if state.step(step.name).status is StepStatus.PENDING and _ready(definition, state, step):
-            found += _begin(definition, state, step, now)
+        for unit in _beginning(state, step):
+            found += _begin(definition, state, step, unit, now)
     return found
 
 
-def _begin(definition: SagaDefinition, state: SagaState, step: Step, now: float) -> list[Entry]:
-    """Return what a step that has become ready begins with; nothing for one that is to be invoked."""
-    roots = scope(definition, state, step.name)
-    if step.when is not None and not truth(step.when, roots):
-        return [e.StepSkipped(at=now, step=step.name)]
-    if step.for_each is not None:
-        return _expand(definition, state, step, roots, now)
+def _begin(definition: SagaDefinition, state: SagaState, step: Step, unit: str, now: float) -> list[Entry]:
+    """Return what a unit that has become ready begins with; nothing for one that is to be invoked."""
+    if unit == step.name:
+        if step.when is not None and not truth(step.when, scope(definition, state, unit)):
+            return [e.StepSkipped(at=now, step=unit)]
+        if step.for_each is not None:
+            return _expand(definition, state, step, now)
     if step.kind == "wait":
-        return _begin_wait(definition, state, step, roots, now)
+        return _begin_wait(definition, state, step, unit, now)
     if step.kind == "signal":
         timeout = step.signal.timeout if step.signal is not None else None
-        return [e.SignalAwaited(at=now, step=step.name, until=None if timeout is None else now + timeout)]
+        return [e.SignalAwaited(at=now, step=unit, until=None if timeout is None else now + timeout)]
     if step.kind == "fail":
-        it = case(definition, state, step.name, "action", now)
-        return [refusal(it, now, "refused", step.fail or "")]
+        return [refusal(case(definition, state, unit, "action", now), now, "refused", step.fail or "")]
     return []
 
 
-def _expand(definition: SagaDefinition, state: SagaState, step: Step, roots: Any, now: float) -> list[Entry]:
+def _expand(definition: SagaDefinition, state: SagaState, step: Step, now: float) -> list[Entry]:
     it = case(definition, state, step.name, "action", now)
     try:
-        items = evaluate(step.for_each, roots)
+        items = evaluate(step.for_each, scope(definition, state, step.name))
     except NothingFound as nothing:
         return [refusal(it, now, "template", f"nothing was found for {nothing.expression}")]
     if not isinstance(items, list):
@@ -221,25 +223,25 @@ def _expand(definition: SagaDefinition, state: SagaState, step: Step, roots: Any
     return [e.StepExpanded(at=now, step=step.name, count=len(items))]
 
 
-def _begin_wait(definition: SagaDefinition, state: SagaState, step: Step, roots: Any, now: float) -> list[Entry]:
+def _begin_wait(
+    definition: SagaDefinition, state: SagaState, step: Step, unit: str, now: float
+) -> list[Entry]:
     try:
-        until = wait_until(evaluate(step.wait, roots), now)
+        until = wait_until(evaluate(step.wait, scope(definition, state, unit)), now)
     except (NothingFound, ValueError) as wrong:
-        it = case(definition, state, step.name, "action", now)
+        it = case(definition, state, unit, "action", now)
         return [refusal(it, now, "template", f"not a duration or a time: {wrong}")]
-    return [e.WaitBegan(at=now, step=step.name, until=until)]
+    return [e.WaitBegan(at=now, step=unit, until=until)]
 
 
 def wait_until(value: object, now: float) -> float:
     """Return when a wait ends: after a duration such as ``30m``, or at an RFC 3339 time; raises ValueError."""
     if not isinstance(value, str):
         raise ValueError("text is needed")  # noqa: TRY004 - one error for every wrong value
-    if value[:4].isdigit() and "T" in value.upper():
-        moment = datetime.fromisoformat(value)
-        if moment.tzinfo is None:
-            raise ValueError("the time has no zone")
-        return moment.timestamp()
-    return now + parse_duration(value)
+    try:
+        return now + parse_duration(value)
+    except ValueError:
+        return parse_time(value)
 
 
 # --------------------------------------------------------------------------- the end
@@ -249,27 +251,30 @@ def _ending(definition: SagaDefinition, state: SagaState, now: float) -> list[En
     shown = [state.step(step.name) for step in definition.steps]
     if all(step.satisfied for step in shown):
         return [_completed(definition, state, now)]
-    if state.deadline is not None and now >= state.deadline and pivot_passed(definition, state) and not state.late:
+    if (
+        state.deadline is not None
+        and now >= state.deadline
+        and pivot_passed(definition, state)
+        and not state.late
+    ):
         return [e.SagaMarkedLate(at=now, detail="the deadline passed after the pivot")]
     parked = [unit for unit in state.steps.values() if unit.parked]
-    if parked and not _can_move(definition, state):
+    if parked and not any(_can_move(state, step) for step in definition.steps):
         failure = parked[0].failure or Failure(kind="internal")
         return [
-            e.SagaParked(at=now, step=parked[0].name, phase="action", cause=failure.kind, detail=failure.detail)
+            e.SagaParked(
+                at=now, step=parked[0].name, phase="action", cause=failure.kind, detail=failure.detail
+            )
         ]
     return []
 
 
-def _can_move(definition: SagaDefinition, state: SagaState) -> bool:
-    for step in definition.steps:
-        shown = state.step(step.name)
-        if shown.status is StepStatus.PENDING and _ready(definition, state, step):
-            return True
-        if shown.settled or shown.status is StepStatus.PENDING:
-            continue
-        if any(not unit.settled for unit in state.units(step.name)):
-            return True
-    return False
+def _can_move(state: SagaState, step: Step) -> bool:
+    if state.step(step.name).settled:
+        return False
+    # Between two layers of facts a step may be at work whose instances have all settled.
+    under_way = any(unit.status in _AT_WORK for unit in state.units(step.name))
+    return under_way or bool(_beginning(state, step))
 
 
 def _completed(definition: SagaDefinition, state: SagaState, now: float) -> Entry:

@@ -14,14 +14,13 @@ from pydantic_core import from_json, to_json
 
 from saga import entries as e
 from saga.commands import Asked, judge
-from saga.definition import SagaDefinition
 from saga.entries import Entry
 from saga.journal import evolve
+from saga.model import Call, SagaDefinition
 from saga.outcomes import Refused, Succeeded, callback_outcome
 from saga.ports import Message, Phase
-from saga.requests import call_of
-from saga.settlement import case, conclusion, settle, success
-from saga.state import InvocationState, SagaState, StepState, StepStatus, UndoStatus
+from saga.settlement import Case, case, conclusion, executor, settle, step_output, success
+from saga.state import InvocationState, SagaState, StepState, StepStatus, UndoStatus, step_name
 
 #: Signals of one name that may wait.
 SIGNAL_LIMIT = 100
@@ -84,7 +83,12 @@ def fold_all(
 
 
 def hear(
-    definition: SagaDefinition, state: SagaState, callback: Callback, now: float, *, message: str | None = None
+    definition: SagaDefinition,
+    state: SagaState,
+    callback: Callback,
+    now: float,
+    *,
+    message: str | None = None,
 ) -> tuple[Told, tuple[Entry, ...]]:
     """Return what the sender of a callback is told, and the entries the callback becomes.
 
@@ -95,19 +99,19 @@ def hear(
     invocation = unit.invocation(callback.phase)
     if invocation.attempts == 0:
         return "unknown", ()
-    before = _said_before(unit, callback, now)
+    call = executor(definition.step(step_name(callback.step)), callback.phase)
+    if not isinstance(call, Call):
+        return "unknown", ()
+    before = _said_before(state, unit, callback, now)
     if before is not None:
         return before, _noted(callback, now, message) if before == "gone" else ()
-    if state.ended:
-        return "gone", _noted(callback, now, message)
-    call = call_of(definition, callback.step, callback.phase)
     outcome = callback_outcome(call, callback.phase, callback.outcome, callback.output, callback.error)
-    if _parked(unit, callback.phase):
-        return _heard_parked(definition, state, callback, outcome, now, message)
-    found = settle(
+    # What is parked has no outcome: a late success settles it after all; a refusal changes nothing.
+    if state.ended or (_parked(unit, callback.phase) and isinstance(outcome, Refused)):
+        return "gone", _noted(callback, now, message)
+    return "taken", settle(
         definition, state, callback.step, callback.phase, outcome, now, callback=callback.fingerprint
     )
-    return "taken", found
 
 
 def _noted(callback: Callback, now: float, message: str | None) -> tuple[Entry, ...]:
@@ -123,27 +127,28 @@ def _parked(unit: StepState, phase: Phase) -> bool:
     return unit.parked if phase == "action" else unit.undo_status is UndoStatus.FAILED
 
 
-def _said_before(unit: StepState, callback: Callback, now: float) -> Told | None:
+def _said_before(state: SagaState, unit: StepState, callback: Callback, now: float) -> Told | None:
     """Return what is told when the invocation has its outcome already, None when it has not."""
     invocation = unit.invocation(callback.phase)
-    stands = _standing(unit, callback.phase)
+    if invocation.callback == callback.fingerprint and not _later_attempt(invocation, now):
+        return "taken"
+    stands = _standing(state, unit, callback.phase)
     if stands == "gone":
         return "gone"
     if stands is not None:
-        same = invocation.callback == callback.fingerprint if invocation.callback else callback.outcome == stands
-        return "taken" if same else "conflict"
-    if invocation.callback is not None and not _later_attempt(invocation, now):
-        return "taken" if invocation.callback == callback.fingerprint else "conflict"
-    return None
+        return "taken" if invocation.callback is None and callback.outcome == stands else "conflict"
+    return "conflict" if invocation.callback is not None and not _later_attempt(invocation, now) else None
 
 
-def _standing(unit: StepState, phase: Phase) -> Literal["succeeded", "refused", "gone"] | None:
+def _standing(
+    state: SagaState, unit: StepState, phase: Phase
+) -> Literal["succeeded", "refused", "gone"] | None:
     """Return the outcome that stands for a settled invocation, None for one that is not settled."""
     if phase == "compensation":
         if unit.undo_status is UndoStatus.UNDONE:
             return "succeeded"
         return "gone" if unit.undo_status in (UndoStatus.SKIPPED, UndoStatus.RESOLVED) else None
-    if unit.parked or not unit.settled:
+    if not unit.settled or (unit.parked and state.direction == "forward"):
         return None
     if unit.status is StepStatus.SUCCEEDED:
         return "succeeded"
@@ -151,29 +156,12 @@ def _standing(unit: StepState, phase: Phase) -> Literal["succeeded", "refused", 
 
 
 def _given_up(unit: StepState) -> bool:
-    """A refusal that no participant spoke: the coordinator stopped asking."""
+    """Return whether no participant spoke the refusal: the coordinator stopped asking."""
     return unit.failure is not None and unit.failure.kind != "refused"
 
 
 def _later_attempt(invocation: InvocationState, now: float) -> bool:
     return invocation.open is not None or (invocation.next_at is not None and invocation.next_at <= now)
-
-
-def _heard_parked(
-    definition: SagaDefinition,
-    state: SagaState,
-    callback: Callback,
-    outcome: Succeeded | Refused,
-    now: float,
-    message: str | None,
-) -> tuple[Told, tuple[Entry, ...]]:
-    """A parked invocation has no outcome: a late success settles it after all; a refusal changes nothing."""
-    if isinstance(outcome, Succeeded):
-        found = settle(
-            definition, state, callback.step, callback.phase, outcome, now, callback=callback.fingerprint
-        )
-        return "taken", found
-    return "gone", _noted(callback, now, message)
 
 
 # --------------------------------------------------------------------------- signals, children, workers
@@ -194,25 +182,49 @@ def _signal(
     )
 
 
-def _child(definition: SagaDefinition, state: SagaState, body: dict[str, Any], now: float) -> tuple[Entry, ...]:
-    """A child saga has ended: ``{step, child, status, output}``."""
+def _child(
+    definition: SagaDefinition, state: SagaState, body: dict[str, Any], now: float
+) -> tuple[Entry, ...]:
+    """Fold that a child saga has ended: ``{step, child, status, output}``."""
     unit = state.step(body["step"])
-    if state.ended or unit.status not in (StepStatus.WAITING, StepStatus.UNCERTAIN, StepStatus.SUCCEEDED):
+    if state.ended:
         return ()
-    if unit.undo_status is UndoStatus.WAITING and unit.undo.child is not None:
-        return _child_undone(unit, body["status"], now)
-    if unit.status is not StepStatus.WAITING or unit.action.child is None:
+    if _stands_for(unit.undo):
+        found = _child_undone(unit, body["status"], now)
+        return (*_began(unit, "compensation", body, now), *found) if found else ()
+    if not _stands_for(unit.action) or unit.settled:
         return ()
     it = case(definition, state, unit.name, "action", now)
+    return (*_began(unit, "action", body, now), *_child_ended(it, body, now))
+
+
+def _stands_for(invocation: InvocationState) -> bool:
+    """Return whether a child saga stands for the invocation, or is just being made."""
+    return invocation.child is not None or (invocation.open is not None and invocation.open.via == "child")
+
+
+def _began(unit: StepState, phase: Phase, body: dict[str, Any], now: float) -> tuple[Entry, ...]:
+    """Return that the child was made, when its end is heard of before that is recorded."""
+    invocation = unit.invocation(phase)
+    if invocation.open is None:
+        return ()
+    attempt = invocation.attempts
+    return (e.ChildStarted(at=now, step=unit.name, phase=phase, attempt=attempt, child=body["child"]),)
+
+
+def _child_ended(it: Case, body: dict[str, Any], now: float) -> tuple[Entry, ...]:
     if body["status"] == "completed":
-        return success(it, body.get("output"), (), now)
+        output, missing = step_output(it, {"status": None, "headers": {}, "body": body.get("output")})
+        return success(it, output, missing, now)
     if body["status"] == "compensated":
         return (conclusion(it, now, "child", "the child saga was compensated", doubt=False),)
     detail = "the child saga was abandoned"
-    return (e.StepParked(at=now, step=unit.name, status="uncertain", cause="child", detail=detail),)
+    return (e.StepParked(at=now, step=it.unit, status="uncertain", cause="child", detail=detail),)
 
 
 def _child_undone(unit: StepState, status: str, now: float) -> tuple[Entry, ...]:
+    if unit.undo_status not in (UndoStatus.INVOKING, UndoStatus.WAITING):
+        return ()
     if status == "compensated":
         return (e.CompensationUndone(at=now, step=unit.name),)
     if status == "abandoned":
@@ -221,16 +233,21 @@ def _child_undone(unit: StepState, status: str, now: float) -> tuple[Entry, ...]
     return ()
 
 
-def _task(definition: SagaDefinition, state: SagaState, body: dict[str, Any], now: float) -> tuple[Entry, ...]:
-    """A worker took, extended, completed or refused a task: ``{step, phase, attempt, what, …}``."""
+def _task(
+    definition: SagaDefinition, state: SagaState, body: dict[str, Any], now: float
+) -> tuple[Entry, ...]:
+    """Fold that a worker took, extended, completed or refused a task: ``{step, phase, attempt, what, …}``."""
     step, phase, attempt = body["step"], body["phase"], body["attempt"]
     invocation = state.step(step).invocation(phase)
-    if state.ended or invocation.open is None or invocation.attempts != attempt:
+    named: dict[str, Any] = {"at": now, "step": step, "phase": phase, "attempt": attempt}
+    offered = invocation.open if not state.ended and invocation.attempts == attempt else None
+    if body["what"] == "take":
+        # Only one worker has it, and while the saga is paused nothing is given out.
+        free = offered is not None and offered.lease_until is None and state.paused_at is None
+        return (e.TaskTaken(worker=body["worker"], until=body["until"], **named),) if free else ()
+    if offered is None or offered.lease_until is None or offered.lease_until <= now:
         said = body["what"]
         return (e.LateAnswer(at=now, step=step, phase=phase, outcome=said, detail="after the lease ran out"),)
-    named: dict[str, Any] = {"at": now, "step": step, "phase": phase, "attempt": attempt}
-    if body["what"] == "take":
-        return (e.TaskTaken(worker=body["worker"], until=body["until"], **named),)
     if body["what"] == "extend":
         return (e.TaskExtended(until=body["until"], **named),)
     outcome: Succeeded | Refused

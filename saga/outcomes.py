@@ -31,6 +31,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 from saga.addresses import same_host
 from saga.backoff import parse_retry_after
 from saga.bodies import Read, read_json, read_text
+from saga.entries import Cause
 from saga.expressions import truth
 from saga.ports import Answer, Answered, NotSent, Phase
 
@@ -65,7 +66,7 @@ class Refused:
     #: The JSON value or text when there was one to read, else None; not for showing.
     body: Any = None
     #: The ``error.kind``.
-    cause: str = "refused"
+    cause: Cause = "refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

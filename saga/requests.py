@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from pydantic_core import to_json
@@ -24,11 +24,9 @@ from saga.expressions import (
     evaluate_path,
     without_members,
 )
+from saga.model import Call, SagaDefinition
 from saga.ports import Phase
 from saga.state import SagaState, StepState, StepStatus, instance_index, step_name
-
-if TYPE_CHECKING:
-    from saga.definition import Call, SagaDefinition
 
 #: Bytes a request body may have.
 REQUEST_LIMIT = 1024 * 1024
@@ -117,8 +115,6 @@ def render(definition: SagaDefinition, state: SagaState, unit: str, phase: Phase
 
 def call_of(definition: SagaDefinition, unit: str, phase: Phase) -> Call:
     """Return the call of a step or instance in that phase; it must have one."""
-    from saga.definition import Call  # noqa: PLC0415 - the model is heavy; whoever renders has loaded it
-
     step = definition.step(step_name(unit))
     call = step.action if phase == "action" else step.compensation
     if not isinstance(call, Call):
@@ -131,7 +127,11 @@ def _target(call: Call, roots: Mapping[str, Any]) -> str:
     pairs = [(name, evaluate(value, roots)) for name, value in call.query.items()]
     if not pairs:
         return path
-    return path + "?" + "&".join(f"{quote(name, safe='')}={quote(_text(value), safe='')}" for name, value in pairs)
+    return (
+        path
+        + "?"
+        + "&".join(f"{quote(name, safe='')}={quote(_text(value), safe='')}" for name, value in pairs)
+    )
 
 
 def _text(value: Any) -> str:

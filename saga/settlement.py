@@ -14,13 +14,15 @@ from pydantic_core import to_json
 
 from saga import entries as e
 from saga.backoff import delay, jitter
-from saga.definition import SagaDefinition, Step
 from saga.entries import Cause, Entry
 from saga.expressions import evaluate_members
+from saga.fields import Position
+from saga.model import Call, Retry, SagaDefinition, Step, Worker
+from saga.model import Pending as PendingPolicy
 from saga.outcomes import Deferred, NotExecuted, Outcome, Pending, Refused, Succeeded, Uncertain
 from saga.ports import Phase
 from saga.requests import call_of, scope
-from saga.state import InvocationState, SagaState, StepState, step_name
+from saga.state import InvocationState, SagaState, StepState, UndoStatus, step_name
 
 #: Bytes the stored output of a step may have, as JSON.
 OUTPUT_LIMIT = 256 * 1024
@@ -56,7 +58,7 @@ class Case:
         return self.unit_state.invocation(self.phase)
 
     @property
-    def position(self) -> Literal["before", "pivot", "after"]:
+    def position(self) -> Position:
         """Return where the step stands to the pivot."""
         return self.definition.position(step_name(self.unit))
 
@@ -71,17 +73,24 @@ class Case:
             return True
         return self.position == "pivot" and doubt
 
-    def retry(self, *, doubt: bool) -> Any:
+    def retry(self, *, doubt: bool) -> Retry:
         """Return the policy that governs the next attempt."""
         if self.phase == "action" and self.position == "pivot" and doubt:
             return self.definition.defaults.compensation.retry
-        return executor(self.step, self.phase).retry
+        runs = executor(self.step, self.phase)
+        if runs is not None:
+            return runs.retry
+        # A child saga has no policy of its own.
+        persistent = self.persistent(doubt=doubt)
+        return (
+            self.definition.defaults.compensation if persistent else self.definition.defaults.action
+        ).retry
 
 
-def executor(step: Step, phase: Phase) -> Any:
-    """Return the call or the worker's task that the step has for the phase."""
+def executor(step: Step, phase: Phase) -> Call | Worker | None:
+    """Return the call or the worker's task that the step has for the phase; None for a child saga."""
     if phase == "compensation":
-        return step.compensation
+        return step.compensation if isinstance(step.compensation, Call | Worker) else None
     return step.action if step.action is not None else step.worker
 
 
@@ -91,7 +100,7 @@ def case(definition: SagaDefinition, state: SagaState, unit: str, phase: Phase, 
     return Case(definition=definition, state=state, unit=unit, phase=phase, now=still)
 
 
-def settle(
+def settle(  # noqa: PLR0911, PLR0917 - one return for each kind of outcome; the first six are the question
     definition: SagaDefinition,
     state: SagaState,
     unit: str,
@@ -108,12 +117,12 @@ def settle(
     invocation as it is. ``callback`` is the callback's hash. An answer that comes too late is recorded as one.
     """
     it = case(definition, state, unit, phase, now)
-    if not _awaits(it, attempt):
+    if not _awaits(it, outcome, attempt, called_back=callback is not None):
         return _late(it, outcome, now, attempt)
     at = now
     match outcome:
         case Succeeded():
-            return succeeded(it, outcome, at, callback)
+            return succeeded(it, outcome, at, attempt=attempt, callback=callback)
         case Refused():
             return _refused(it, outcome, at, callback)
         case NotExecuted():
@@ -126,18 +135,34 @@ def settle(
             return _deferred(it, at)
 
 
-def _awaits(it: Case, attempt: int | None) -> bool:
+def _awaits(it: Case, outcome: Outcome, attempt: int | None, *, called_back: bool) -> bool:
+    """Return whether the outcome still counts: of the open attempt always, a success of any other likewise."""
     invocation = it.invocation
-    if it.state.ended or invocation.attempts == 0:
+    if it.state.ended or invocation.attempts == 0 or not _unsettled(it, outcome):
         return False
-    if attempt is not None:
-        return invocation.open is not None and invocation.attempts == attempt
-    return True
+    if invocation.open is not None and invocation.attempts == attempt:
+        return True
+    if isinstance(outcome, Succeeded):
+        return True
+    # A refusal that was polled for is about the promise, not about an attempt that was sent since.
+    return attempt is None and (called_back or invocation.pending is not None)
+
+
+def _unsettled(it: Case, outcome: Outcome) -> bool:
+    """Return whether the invocation has no outcome; to one that is parked only a success is still of use."""
+    unit, late = it.unit_state, isinstance(outcome, Succeeded)
+    if it.phase == "compensation":
+        return unit.undo_status in _MOVING or (late and unit.undo_status is UndoStatus.FAILED)
+    return not unit.settled or (late and unit.parked and it.state.direction == "forward")
+
+
+_MOVING = frozenset({UndoStatus.INVOKING, UndoStatus.WAITING})
 
 
 def _late(it: Case, outcome: Outcome, at: float, attempt: int | None) -> tuple[Entry, ...]:
-    # A 202 or 425 that comes after its callback has settled the invocation says nothing new.
-    if isinstance(outcome, Pending | Deferred) and it.invocation.open is None:
+    # A 202 or 425 whose callback came first says nothing new, but that nothing of it is on the wire any more.
+    on_wire = it.invocation.open is not None or it.invocation.wire is not None
+    if isinstance(outcome, Pending | Deferred) and not (on_wire and attempt == it.invocation.attempts):
         return ()
     said = type(outcome).__name__.lower()
     detail = getattr(outcome, "detail", "")
@@ -147,9 +172,11 @@ def _late(it: Case, outcome: Outcome, at: float, attempt: int | None) -> tuple[E
 # --------------------------------------------------------------------------- yes
 
 
-def succeeded(it: Case, outcome: Succeeded, at: float, callback: str | None = None) -> tuple[Entry, ...]:
+def succeeded(
+    it: Case, outcome: Succeeded, at: float, *, attempt: int | None = None, callback: str | None = None
+) -> tuple[Entry, ...]:
     """Return the entries of a success; an output over the limit has happened all the same."""
-    attempt = it.invocation.attempts or None
+    attempt = attempt or it.invocation.attempts
     if it.phase == "compensation":
         return (e.CompensationUndone(at=at, step=it.unit, attempt=attempt, callback=callback),)
     response = {"status": outcome.status, "headers": outcome.headers, "body": outcome.body}
@@ -207,11 +234,13 @@ def _refused(it: Case, outcome: Refused, at: float, callback: str | None) -> tup
     )  # fmt: skip
     if next_at is not None:
         return (attempt,)
-    return attempt, conclusion(it, at, "refused", outcome.detail, doubt=not certain)
+    return attempt, conclusion(it, at, outcome.cause, outcome.detail, doubt=not certain)
 
 
 def _final(it: Case, outcome: Refused, *, certain: bool) -> bool:
     """Return whether a refusal ends the attempts at once."""
+    if it.step.kind == "saga":
+        return True
     if it.phase == "compensation":
         return outcome.declared
     if it.state.direction == "backward" or not it.persistent(doubt=it.invocation.doubt):
@@ -250,14 +279,16 @@ def _uncertain(
     return attempt, conclusion(it, at, "uncertain", detail, doubt=True)
 
 
-def lost(definition: SagaDefinition, state: SagaState, unit: str, phase: Phase, now: float) -> tuple[Entry, ...]:
+def lost(
+    definition: SagaDefinition, state: SagaState, unit: str, phase: Phase, now: float
+) -> tuple[Entry, ...]:
     """Return the entries for an attempt that was open when its coordinator died.
 
     It adds doubt, does not count, and may be sent again at once unless its time is over. A worker's task is not
     lost: the worker has it, or none has and it is still offered.
     """
     it = case(definition, state, unit, phase, now)
-    if it.invocation.open is None or it.invocation.open.via == "worker":
+    if state.ended or it.invocation.open is None or it.invocation.open.via == "worker":
         return ()
     over = _over(it, it.now, doubt=True)
     next_at = None if over or _left_to_backward(it) else it.now
@@ -270,11 +301,15 @@ def lost(definition: SagaDefinition, state: SagaState, unit: str, phase: Phase, 
     return attempt, conclusion(it, now, "uncertain", "coordinator-lost", doubt=True)
 
 
-def expired(definition: SagaDefinition, state: SagaState, unit: str, phase: Phase, now: float) -> tuple[Entry, ...]:
+def expired(
+    definition: SagaDefinition, state: SagaState, unit: str, phase: Phase, now: float
+) -> tuple[Entry, ...]:
     """Return the entries for an outcome that was promised (202) or put off (425) and did not come in time."""
     it = case(definition, state, unit, phase, now)
     promised = it.invocation.pending is not None
-    detail = "no outcome came in time after it was accepted" if promised else "it stayed too early for too long"
+    detail = (
+        "no outcome came in time after it was accepted" if promised else "it stayed too early for too long"
+    )
     # Up to the pivot it is not sent again: the participant has it, or has had its time.
     return _uncertain(it, detail, now, resend=False)
 
@@ -284,6 +319,16 @@ def lease_over(
 ) -> tuple[Entry, ...]:
     """Return the entries for a worker's lease that ran out: an uncertain attempt."""
     return _uncertain(case(definition, state, unit, phase, now), "the worker's lease ran out", now)
+
+
+def child_started(  # noqa: PLR0917 - an attempt is named by its parts
+    state: SagaState, unit: str, phase: Phase, attempt: int, child: str, now: float
+) -> tuple[Entry, ...]:
+    """Return the entry for a child saga that was made, or asked to undo itself; none when it is known already."""
+    invocation = state.step(unit).invocation(phase)
+    if state.ended or invocation.open is None or invocation.attempts != attempt:
+        return ()
+    return (e.ChildStarted(at=now, step=unit, phase=phase, attempt=attempt, child=child),)
 
 
 def _pending(it: Case, outcome: Pending, at: float) -> tuple[Entry, ...]:
@@ -310,7 +355,7 @@ def _deferred(it: Case, at: float) -> tuple[Entry, ...]:
     )
 
 
-def pending_policy(it: Case) -> Any:
+def pending_policy(it: Case) -> PendingPolicy:
     """Return how long an outcome that was promised is waited for, and how often it is asked for."""
     return call_of(it.definition, it.unit, it.phase).pending
 
@@ -345,7 +390,7 @@ def _next_at(
 
 
 def _over(it: Case, at: float, *, doubt: bool) -> bool:
-    within = it.retry(doubt=doubt).within if executor(it.step, it.phase) is not None else None
+    within = it.retry(doubt=doubt).within
     begun = it.invocation.budget_at
     return within is not None and begun is not None and at > begun + within
 
@@ -354,11 +399,13 @@ def conclusion(it: Case, at: float, cause: Cause, detail: str, *, doubt: bool) -
     """Return the entry that ends an invocation without success."""
     if it.phase == "compensation":
         return e.CompensationFailed(at=at, step=it.unit, cause=cause, detail=detail)
+    if doubt and cause in ("refused", "unreachable"):
+        cause = "uncertain"
     if not doubt and (it.position != "after" or it.tolerant):
         return e.StepRefused(at=at, step=it.unit, cause=cause, detail=detail, tolerated=it.tolerant)
     undoable = it.step.compensation is not None and it.step.compensation != "none"
     if it.position == "before" or (it.position == "pivot" and undoable) or it.state.direction == "backward":
-        return e.StepUncertain(at=at, step=it.unit, cause="uncertain" if doubt else cause, detail=detail)
+        return e.StepUncertain(at=at, step=it.unit, cause=cause, detail=detail)
     status: Literal["refused", "uncertain"] = "uncertain" if doubt else "refused"
     return e.StepParked(at=at, step=it.unit, status=status, cause=cause, detail=detail)
 
@@ -367,8 +414,12 @@ def refusal(it: Case, at: float, cause: Cause, detail: str, *, signal: str | Non
     """Return the entry for a step that is refused without having been sent: after the pivot it is parked."""
     if it.position == "after" and not (it.tolerant and cause in _TOLERABLE):
         return e.StepParked(at=at, step=it.unit, status="refused", cause=cause, detail=detail, signal=signal)
-    return e.StepRefused(at=at, step=it.unit, cause=cause, detail=detail, tolerated=it.tolerant, signal=signal)
+    return e.StepRefused(
+        at=at, step=it.unit, cause=cause, detail=detail, tolerated=it.tolerant, signal=signal
+    )
 
 
 #: Refusals that ``on_refused: continue`` tolerates: all that are certain.
-_TOLERABLE: frozenset[Cause] = frozenset({"refused", "unreachable", "template", "size", "child", "signal-timeout"})
+_TOLERABLE: frozenset[Cause] = frozenset(
+    {"refused", "unreachable", "template", "size", "child", "signal-timeout"}
+)

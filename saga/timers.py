@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from saga.definition import SagaDefinition
+from saga.model import SagaDefinition
 from saga.state import InvocationState, SagaState, Status, StepState
 
 
@@ -37,13 +37,27 @@ def deadline(definition: SagaDefinition, state: SagaState) -> float | None:
 
 
 def wake_at(definition: SagaDefinition, state: SagaState, now: float) -> float | None:
-    """Return when to look at the saga again, None when only a message or an answer moves it."""
-    return min(_times(definition, state, now), default=None)
+    """Return when to look at the saga again, None when only a message or an answer moves it.
+
+    What was due by now has been decided by now, so only what is still to come counts.
+    """
+    return min((at for at in _times(definition, state, now) if at > now), default=None)
+
+
+def overdue(definition: SagaDefinition, state: SagaState) -> Iterator[tuple[float, str]]:
+    """Yield when the saga, or a step that has begun, should have ended, and what is late then."""
+    if state.due is not None:
+        yield state.due, "it"
+    for step in definition.steps:
+        if step.due is not None:
+            shown = state.step(step.name)
+            if shown.started_at is not None and not shown.settled:
+                yield shown.started_at + step.due, step.name
 
 
 def _times(definition: SagaDefinition, state: SagaState, now: float) -> Iterator[float]:
-    if state.due is not None and not state.late:
-        yield state.due
+    if not state.late:
+        yield from (at for at, _ in overdue(definition, state))
     if state.status in (Status.PAUSED, Status.PARKED):
         return
     if state.direction == "forward":
@@ -64,8 +78,9 @@ def _step_times(step: StepState, state: SagaState) -> Iterator[float]:
         yield from _invocation_times(step.action)
     if state.direction == "backward":
         yield from _invocation_times(step.undo)
-        if step.action.hold_until is not None and step.may_have_happened and step.undo_status == "pending":
-            yield step.action.hold_until
+        quiet_at = step.action.quiet_at
+        if quiet_at is not None and step.may_have_happened and step.undo_status == "pending":
+            yield quiet_at
 
 
 def _invocation_times(invocation: InvocationState) -> Iterator[float]:
