@@ -37,7 +37,7 @@ def due(definition: SagaDefinition, state: SagaState, now: float) -> Iterator[tu
     if state.start_at is not None and now < state.start_at:
         return
     for step in definition.steps:
-        if step.kind not in _INVOKED or state.step(step.name).settled:
+        if state.step(step.name).settled or step.kind not in _INVOKED:
             continue
         for unit in state.units(step.name):
             if _retry_due(unit, now):

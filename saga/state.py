@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from saga.entries import Cause, Via
@@ -193,6 +194,12 @@ class StepState:
 _SETTLED = frozenset({StepStatus.SUCCEEDED, StepStatus.REFUSED, StepStatus.UNCERTAIN, StepStatus.SKIPPED})
 
 
+@lru_cache(maxsize=4096)
+def _pending(name: str) -> StepState:
+    # Safe to share: it is frozen, and the same for every saga.
+    return StepState(name=name)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Signal:
     """A signal that came and is not consumed."""
@@ -257,7 +264,7 @@ class SagaState:
 
     def step(self, name: str) -> StepState:
         """Return the step or instance of that name; pending when it has no story yet."""
-        return self.steps.get(name) or StepState(name=name)
+        return self.steps.get(name) or _pending(name)
 
     def units(self, name: str) -> tuple[StepState, ...]:
         """Return the step, or its instances once its ``for_each`` was evaluated."""
