@@ -219,7 +219,14 @@ class Intake:
             self._worker.look()
             return
         lease = Lease(saga_id=saga.id, node=self._worker.node, fence=1, seq=len(saga.entries))
-        self._worker.adopt(lease, start.definition.definition, state, invocations)
+        self._worker.adopt(
+            lease,
+            start.definition.definition,
+            state,
+            invocations,
+            wake_at=decision.wake_at,
+            held_back=len(decision.invocations) - len(invocations),
+        )
 
 
 def _labelled(

@@ -30,9 +30,13 @@ class Slots:
         return taken
 
     def give_back(self, count: int) -> None:
-        """Give places back, and let as many of those who wait have another turn."""
+        """Give places back, and let those who wait for one have another turn."""
         self._free += count
-        for _ in range(min(count, len(self._waiting))):
+        self.pass_on()
+
+    def pass_on(self) -> None:
+        """Wake as many of those who wait as there are free places: one that was woken may not have taken its."""
+        for _ in range(min(self.free, len(self._waiting))):
             run = self._waiting.popleft()
             self._queued.discard(run)
             self._wake(run)

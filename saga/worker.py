@@ -65,6 +65,8 @@ class Worker:
         self._runs: dict[str, Run] = {}
         #: Ids being started or claimed: owned by this node, and not yet in memory.
         self._arriving: set[str] = set()
+        #: Those of them that a message came for.
+        self._poked: set[str] = set()
         self.slots = Slots(limits.calls, self._wake)
         self._alarms = Alarms(clock, self._wake)
         self.engine = Engine(
@@ -123,19 +125,28 @@ class Worker:
         self._arriving.add(saga_id)
 
     def not_arriving(self, saga_id: str) -> None:
-        """Say that it is not, after all."""
+        """Say that it is not any more."""
         self._arriving.discard(saga_id)
+        self._poked.discard(saga_id)
 
     def adopt(
-        self, lease: Lease, definition: SagaDefinition, state: SagaState, invocations: Sequence[Invoke]
+        self,
+        lease: Lease,
+        definition: SagaDefinition,
+        state: SagaState,
+        invocations: Sequence[Invoke],
+        *,
+        wake_at: float | None,
+        held_back: int,
     ) -> None:
         """Run a saga that was started here, whose first intents are durable."""
-        run = Run(lease=lease, definition=definition, state=state)
+        run = Run(lease=lease, definition=definition, state=state, inbox=state.id in self._poked)
         self._runs[state.id] = run
-        self._arriving.discard(state.id)
+        self.not_arriving(state.id)
         for invoke in invocations:
             self._send(run, invoke)
-        if not invocations:
+        self._alarms.set(run, wake_at)
+        if held_back or run.inbox:
             self._wake(run)
 
     async def poke(self, saga_id: str) -> None:
@@ -144,14 +155,16 @@ class Worker:
         if run is not None:
             run.inbox = True
             self._wake(run)
-        elif not self.stopping and saga_id not in self._arriving:
+        elif saga_id in self._arriving:
+            self._poked.add(saga_id)
+        elif not self.stopping:
             self._arriving.add(saga_id)
             try:
                 claimed = await self._store.take(saga_id, self.node)
                 if claimed is not None:
                     await self._take_on(claimed)
             finally:
-                self._arriving.discard(saga_id)
+                self.not_arriving(saga_id)
 
     def look(self) -> None:
         """Look at the store now: something was put there that is due."""
@@ -195,8 +208,8 @@ class Worker:
         except UnreadableJournal as error:
             await self._leave(lease, state, str(error))
             return
-        run = Run(lease=lease, definition=definition, state=state, events=[TakenOver()])
-        run.inbox = bool(record.messages)
+        # A message may have come since the claim was read, when nothing here could be told of it: look once more.
+        run = Run(lease=lease, definition=definition, state=state, events=[TakenOver()], inbox=True)
         self._runs[state.id] = run
         self._telemetry.taken_over(entries)
         self._wake(run)
@@ -241,6 +254,7 @@ class Worker:
             while not run.gone:
                 run.again = False
                 self._follow(run, await self.engine.turn(run))
+                self.slots.pass_on()
                 if not run.again:
                     break
         except LeaseLost as lost:

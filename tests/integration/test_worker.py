@@ -20,10 +20,26 @@ def trip(*, pivot: bool = True, **top: Any) -> dict[str, Any]:
         "name": "trip",
         "services": {"any": {"url": "http://127.0.0.1:1"}},
         "steps": [
-            {"name": "flight", "action": {"service": "any", "path": "/flight", "body": {"id": "${key}"}}, "compensation": undo},
-            {"name": "hotel", "after": [], "action": {"service": "any", "path": "/hotel"}, "compensation": undo},
-            {"name": "pay", "after": ["flight", "hotel"], "pivot": pivot, "action": {"service": "any", "path": "/pay"}, "compensation": undo},
-            {"name": "ticket", "action": {"service": "any", "path": "/ticket"}} | ({} if pivot else {"compensation": undo}),
+            {
+                "name": "flight",
+                "action": {"service": "any", "path": "/flight", "body": {"id": "${key}"}},
+                "compensation": undo,
+            },
+            {
+                "name": "hotel",
+                "after": [],
+                "action": {"service": "any", "path": "/hotel"},
+                "compensation": undo,
+            },
+            {
+                "name": "pay",
+                "after": ["flight", "hotel"],
+                "pivot": pivot,
+                "action": {"service": "any", "path": "/pay"},
+                "compensation": undo,
+            },
+            {"name": "ticket", "action": {"service": "any", "path": "/ticket"}}
+            | ({} if pivot else {"compensation": undo}),
         ],
     } | top
 
@@ -74,7 +90,12 @@ async def test_a_retry_is_sent_when_it_is_due_with_the_same_key_and_bytes() -> N
         assert (await coordinator.state(saga_id)).status == "completed"
         first, second = [sent for sent in invoker.sent if sent.step == "flight"]
         assert (first.attempt, second.attempt) == (1, 2)
-        assert (first.key, first.method, first.url, first.body) == (second.key, second.method, second.url, second.body)
+        assert (first.key, first.method, first.url, first.body) == (
+            second.key,
+            second.method,
+            second.url,
+            second.body,
+        )
 
 
 async def test_a_pending_outcome_is_polled_until_it_is_there() -> None:
@@ -241,3 +262,49 @@ async def test_abandoning_raises_the_fence_and_records_what_comes_late() -> None
         assert loaded is not None
         assert (loaded.state.status, loaded.record.fence, loaded.record.owner) == ("abandoned", 2, None)
         assert type(loaded.entries[-1]).kind == "late_answer"
+
+
+async def test_a_saga_that_leaves_its_place_unused_passes_it_on() -> None:
+    """A saga paused while it waited for a place does not keep the next one from it."""
+    invoker = answering(flight=None, hotel=None)
+    async with Coordinator(invoker, limits=Limits(calls=1)) as coordinator:
+        ids = [await coordinator.start(trip()) for _ in range(3)]
+        await command(coordinator, ids[1], "pause")
+        while invoker.held:
+            invoker.held.popitem()[1].set_result(said(200, {}))
+            await settle_down()
+
+        assert (await coordinator.state(ids[2])).status == "completed"
+        assert (await coordinator.state(ids[1])).status == "paused"
+
+
+async def test_a_message_for_a_saga_that_is_just_being_started_is_not_missed() -> None:
+    """A cancel that comes between the insert and the first turn is folded at once."""
+    invoker = answering(flight=None)
+    async with Coordinator(invoker) as coordinator:
+        insert = coordinator.store.start
+
+        async def start_and_cancel(saga: Any) -> Any:
+            answer = await insert(saga)
+            message = Message(id="early", kind="command", body=b'{"command":"cancel"}', by="test", at=0.0)
+            await coordinator.post.deliver(saga.id, message)
+            return answer
+
+        coordinator.store.start = start_and_cancel  # type: ignore[method-assign]
+        saga_id = await coordinator.start(trip())
+
+        assert (await coordinator.state(saga_id)).direction == "backward"
+
+
+async def test_a_deadline_is_noticed_while_a_call_is_on_the_wire() -> None:
+    """The saga turns at its deadline, and what is on the wire is awaited before anything is undone."""
+    invoker = answering(flight=None)
+    async with Coordinator(invoker) as coordinator:
+        saga_id = await coordinator.start(trip(timeout="300ms"))
+        await coordinator.clock.advance(0.4)
+        assert (await coordinator.state(saga_id)).status == "compensating"
+        assert "flight:compensation" not in invoker.calls()
+        invoker.held.popitem()[1].set_result(said(200, {}))
+        await settle_down()
+
+        assert (await coordinator.state(saga_id)).status == "compensated"
