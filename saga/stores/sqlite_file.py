@@ -228,7 +228,8 @@ def _check_pages(path: Path, db: sqlite3.Connection) -> None:
     finally:
         db.set_progress_handler(None, 0)
     if found != "ok":
-        raise StoreUnusable(f"{path} is damaged ({found}): restore it from a backup")
+        what = found.replace("*** in database main ***", "").strip()
+        raise StoreUnusable(f"{path} is damaged ({what}): restore it from a backup")
 
 
 def _advice(path: Path, problem: sqlite3.Error) -> str:
