@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from typing import NamedTuple
 
+from saga.definition import SagaDefinition
 from saga.ports import Clock
+from saga.state import SagaState
+
+
+class Seen(NamedTuple):
+    """A saga as it was made durable, so that whoever waits need not read it again."""
+
+    definition: SagaDefinition
+    state: SagaState
+    #: The node that holds it, None when nobody does.
+    owner: str | None
+    fence: int
 
 
 class Changes:
@@ -12,36 +25,52 @@ class Changes:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._waiting: dict[str, list[asyncio.Event]] = {}
+        self._watches: dict[str, list[Watch]] = {}
 
-    def tell(self, saga_id: str) -> None:
+    def tell(self, seen: Seen) -> None:
         """Wake everyone who waits for the saga."""
-        for event in self._waiting.get(saga_id, ()):
-            event.set()
+        for watch in self._watches.get(seen.state.id, ()):
+            watch._notice(seen)
 
-    def watch(self, saga_id: str) -> Watch:
-        """Return a watch that notices every change from now on; to be used in a ``with`` statement."""
-        return Watch(self, saga_id)
+    def wake(self) -> None:
+        """Wake everyone: there is nothing more to wait for."""
+        for watches in self._watches.values():
+            for watch in watches:
+                watch._event.set()
+
+    def watch(self, saga_id: str, *, only_end: bool = False) -> Watch:
+        """Return a watch that notices every change from now on (or only the saga's end).
+
+        It is to be used in a ``with`` statement.
+        """
+        return Watch(self, saga_id, only_end=only_end)
 
 
 class Watch:
     """Notices changes of one saga, also those between two waits."""
 
-    def __init__(self, changes: Changes, saga_id: str) -> None:
-        self._changes, self._saga_id = changes, saga_id
+    def __init__(self, changes: Changes, saga_id: str, *, only_end: bool) -> None:
+        self._changes, self._saga_id, self._only_end = changes, saga_id, only_end
         self._event = asyncio.Event()
+        #: The saga as it was seen last; None while nothing has changed here.
+        self.seen: Seen | None = None
 
     def __enter__(self) -> Watch:
         """Begin to notice."""
-        self._changes._waiting.setdefault(self._saga_id, []).append(self._event)
+        self._changes._watches.setdefault(self._saga_id, []).append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop noticing."""
-        waiting = self._changes._waiting[self._saga_id]
-        waiting.remove(self._event)
-        if not waiting:
-            del self._changes._waiting[self._saga_id]
+        watches = self._changes._watches[self._saga_id]
+        watches.remove(self)
+        if not watches:
+            del self._changes._watches[self._saga_id]
+
+    def _notice(self, seen: Seen) -> None:
+        self.seen = seen
+        if seen.state.ended or not self._only_end:
+            self._event.set()
 
     async def wait(self, seconds: float) -> bool:
         """Return True when the saga has changed since the last wait, False when it has not in time."""

@@ -27,7 +27,9 @@ class SystemClock:
     async def wait(self, event: asyncio.Event, seconds: float | None) -> bool:
         """Return True once the event is set, False when it was not within so many seconds."""
         try:
-            await asyncio.wait_for(event.wait(), seconds)
+            # Not wait_for, which makes a task of what it waits for.
+            async with asyncio.timeout(seconds):
+                await event.wait()
         except TimeoutError:
-            return False
+            return event.is_set()
         return True

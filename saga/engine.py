@@ -17,6 +17,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
 from saga import entries as e
 from saga import views
+from saga.changes import Seen
 from saga.decider import Decision, Invoke, decide
 from saga.definition import SagaDefinition
 from saga.entries import Entry, encode
@@ -128,7 +129,7 @@ class Engine:
         *,
         grant: Grant,
         give_back: Callable[[int], None],
-        tell: Callable[[str], None],
+        tell: Callable[[Seen], None],
     ) -> None:
         self._store, self._clock, self._telemetry = store, clock, telemetry
         #: Takes up to so many places for requests, and returns how many it got.
@@ -305,7 +306,8 @@ class Engine:
         del run.events[: draft.events]
         if draft.entries:
             self._telemetry.recorded(draft.entries, before, draft.state)
-            self._tell(run.state.id)
+            owner = None if released else lease.node
+            self._tell(Seen(run.definition, draft.state, owner, lease.fence))
         if released:
             run.gone = True
         return self._turned(run, draft, released=released)

@@ -5,6 +5,7 @@
     SagaError
     ├── DefinitionInvalid      a definition, with every problem found in it
     ├── InputInvalid           a request or an input, with every problem found in it
+    ├── SettingsInvalid        the settings or the folder of definitions, with every problem found in them
     ├── IllegalEntry           an entry the transition table does not allow
     ├── UnreadableJournal      a journal this release cannot read
     └── StoreError
@@ -60,6 +61,10 @@ class DefinitionInvalid(_WithProblems):
 
 class InputInvalid(_WithProblems):
     """A request, or the input of a saga, has the problems listed in ``problems``."""
+
+
+class SettingsInvalid(_WithProblems):
+    """The coordinator cannot start as it is told to; ``pointer`` names the variable, flag or file."""
 
 
 class IllegalEntry(SagaError):

@@ -9,7 +9,9 @@ was slow but succeeded cannot stretch the trust. Local time is used only to stop
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from saga.errors import StoreError
 from saga.ports import Clock, Store
@@ -18,6 +20,25 @@ log = logging.getLogger(__name__)
 
 #: Part of the TTL after which a node stops trusting its last beat.
 TRUST = 0.7
+
+#: Beats in one TTL.
+BEATS = 5
+
+
+class Member(Protocol):
+    """What a membership keeps alive: the worker."""
+
+    async def poke(self, saga_id: str) -> None:
+        """Look at a saga's inbox now."""
+
+    async def reclaim(self, saga_ids: Sequence[str]) -> None:
+        """Run those of these sagas, which the node owns, that it does not know of."""
+
+    def move(self, node: str) -> None:
+        """Drop every saga, and go on under another name."""
+
+    def look(self) -> None:
+        """Look at the store now: something is due."""
 
 
 @dataclass(slots=True)
@@ -34,6 +55,7 @@ class Membership:
     def __init__(self, store: Store, clock: Clock, *, node: str, ttl: float) -> None:
         self.node = node
         self._store, self._clock, self._ttl = store, clock, ttl
+        self._first_name, self._names = node, 1
         self._beat = 0
         self._trusted_until = float("-inf") if store.shared else float("inf")
         self._seen: dict[str, _Seen] = {}
@@ -41,6 +63,12 @@ class Membership:
     def trusted(self) -> bool:
         """Return whether this node may send: always, on a store that is its alone."""
         return self._clock.monotonic() < self._trusted_until
+
+    async def join(self) -> None:
+        """Make the node known, and trusted from then on."""
+        await self._store.join(self.node)
+        if self._store.shared:
+            await self.beat()
 
     async def beat(self) -> bool:
         """Renew; return False when others have buried this node, and it must drop every saga."""
@@ -64,6 +92,42 @@ class Membership:
                 log.warning("node %s has been silent for %.1f s and is taken for dead", row.id, now - seen.since)
         self._seen = {row.id: self._seen[row.id] for row in rows if row.id in self._seen}
         return await self._store.release_dead()
+
+    async def beating(self, member: Member) -> None:
+        """Beat until cancelled, and tell the member which of its inboxes others have put something into."""
+        while True:
+            await self._clock.sleep(self._ttl / BEATS)
+            try:
+                await self._beat_for(member)
+            except StoreError as error:
+                log.warning("a heartbeat of node %s failed: %s", self.node, error)
+
+    async def observing(self, member: Member) -> None:
+        """Look after the other nodes until cancelled, and after what a lost answer to a claim has left here."""
+        strays: set[str] = set()
+        while True:
+            await self._clock.sleep(self._ttl)
+            try:
+                if await self.observe():
+                    member.look()
+                owned = set(await self._store.owned(self.node))
+                # What is owned twice in a row is no claim under way.
+                await member.reclaim(sorted(owned & strays))
+                strays = owned
+            except StoreError as error:
+                log.warning("node %s could not look after the others: %s", self.node, error)
+
+    async def _beat_for(self, member: Member) -> None:
+        if await self.beat():
+            for saga_id in await self._store.inboxes(self.node):
+                await member.poke(saga_id)
+            return
+        log.warning("node %s was taken for dead; its sagas are others' now", self.node)
+        self._names += 1
+        self._beat = 0
+        self.node = f"{self._first_name}.{self._names}"
+        member.move(self.node)
+        await self.join()
 
     async def leave(self) -> None:
         """Release everything and sign off; a store that cannot be reached finds out by itself."""

@@ -19,6 +19,7 @@ from saga.engine import Engine, PollDue, Result, Run, TakenOver, Turn
 from saga.entries import FORMAT, Entry, decode, encode
 from saga.errors import LeaseLost, MessagesWaiting, StoreError, UnreadableJournal
 from saga.journal import evolve, replay
+from saga.membership import Membership
 from saga.outcomes import Outcome, Uncertain
 from saga.ports import Append, Claimed, Clock, Lease, Store, Telemetry
 from saga.sender import Sender
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 
 #: Sagas claimed in one go.
 BATCH = 200
+
+#: Seconds a silent node is taken for alive, where nothing else is said.
+TTL = 5.0
 
 #: Seconds between two looks at the store for what no one told this node about.
 LOOK_EVERY = 1.0
@@ -57,8 +61,10 @@ class Worker:
         *,
         node: str,
         limits: Limits = Limits(),  # noqa: B008 - frozen
+        membership: Membership | None = None,
     ) -> None:
         self.node = node
+        self._membership = membership or Membership(store, clock, node=node, ttl=TTL)
         self.changes = Changes(clock)
         self._store, self._catalogue, self._sender = store, catalogue, sender
         self._clock, self._telemetry, self._limits = clock, telemetry, limits
@@ -87,12 +93,18 @@ class Worker:
 
     async def start(self) -> None:
         """Join the store's nodes and begin to claim what is due."""
-        await self._store.join(self.node)
-        self._loops = [asyncio.create_task(self._alarms.run()), asyncio.create_task(self._claiming())]
+        await self._membership.join()
+        loops = [self._alarms.run(), self._claiming()]
+        if self._store.shared:
+            loops += [self._membership.beating(self), self._membership.observing(self)]
+        self._loops = [asyncio.create_task(loop) for loop in loops]
 
     async def stop(self, grace: float) -> None:
         """Take no more work, let calls end for up to ``grace`` seconds, record them, and hand over the rest."""
+        if self.stopping:
+            return
         self.stopping = True
+        self.changes.wake()
         self.slots.close()
         for loop in self._loops:
             loop.cancel()
@@ -103,10 +115,7 @@ class Worker:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        try:
-            await self._store.leave(self.node)
-        except StoreError as error:
-            log.warning("the node could not be signed off (%s); its sagas are taken over all the same", error)
+        await self._membership.leave()
 
     @property
     def room(self) -> int:
@@ -141,8 +150,12 @@ class Worker:
     ) -> None:
         """Run a saga that was started here, whose first intents are durable."""
         run = Run(lease=lease, definition=definition, state=state, inbox=state.id in self._poked)
-        self._runs[state.id] = run
         self.not_arriving(state.id)
+        if lease.node != self.node:
+            # This node was taken for dead meanwhile: whoever looks after it takes the saga over.
+            self.slots.give_back(len(invocations))
+            return
+        self._runs[state.id] = run
         for invoke in invocations:
             self._send(run, invoke)
         self._alarms.set(run, wake_at)
@@ -165,6 +178,23 @@ class Worker:
                     await self._take_on(claimed)
             finally:
                 self.not_arriving(saga_id)
+
+    async def reclaim(self, saga_ids: Sequence[str]) -> None:
+        """Run those of these sagas, which this node owns, that it does not know of: a claim's answer was lost."""
+        for saga_id in saga_ids:
+            if saga_id in self._runs or saga_id in self._arriving:
+                continue
+            record = await self._store.load(saga_id)
+            if record is not None and record.owner == self.node:
+                seq = len(record.entries)
+                lease = Lease(saga_id=saga_id, node=self.node, fence=record.fence, seq=seq)
+                await self._take_on(Claimed(lease=lease, record=record))
+
+    def move(self, node: str) -> None:
+        """Drop every saga, and go on under another name: this node was taken for dead."""
+        for run in tuple(self._runs.values()):
+            self._drop(run)
+        self.node = node
 
     def look(self) -> None:
         """Look at the store now: something was put there that is due."""
@@ -207,6 +237,8 @@ class Worker:
                 return
         except UnreadableJournal as error:
             await self._leave(lease, state, str(error))
+            return
+        if lease.node != self.node:
             return
         # A message may have come since the claim was read, when nothing here could be told of it: look once more.
         run = Run(lease=lease, definition=definition, state=state, events=[TakenOver()], inbox=True)
