@@ -115,6 +115,11 @@ def _leaves(template: Any, at: str) -> Iterator[tuple[str, str]]:
             yield from _leaves(value, f"{at}/{index}")
 
 
+def count_expressions(template: Any) -> int:
+    """Return how many ``${`` stand in a JSON value no deeper than 64 levels."""
+    return sum(text.count("${") for _at, text in _leaves(template, ""))
+
+
 # --------------------------------------------------------------------------- what they refer to
 
 

@@ -7,20 +7,24 @@ The rules are applied to the normalised definition. Pointers are those of the do
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, islice
+from typing import Any, TypeAlias
 
 from saga.check_calls import check_calls, check_services
-from saga.check_references import check_references
+from saga.check_references import check_references, count_expressions
 from saga.durations import parse_duration, parse_time
 from saga.errors import Problem
 from saga.fields import KINDS
 from saga.model import SagaDefinition, Step, Worker
 from saga.pointers import is_pointer, pointer
+from saga.shape import MAX_PROBLEMS
 from saga.syntax import has_expression, is_one_expression
 
 #: Most steps of one definition.
 MAX_STEPS = 200
+#: Most ``${…}`` of one definition.
+MAX_EXPRESSIONS = 5_000
 #: Kinds of step that change nothing outside, so that nothing is owed for them.
 _OWES_NOTHING = ("wait", "signal", "fail")
 
@@ -28,12 +32,26 @@ Problems: TypeAlias = Iterator[Problem]
 
 
 def check(definition: SagaDefinition, services: frozenset[str] | None) -> tuple[Problem, ...]:
-    """Return every problem of a normalised definition, warnings included.
+    """Return the problems of a normalised definition, warnings included, up to :data:`MAX_PROBLEMS`.
 
     ``services`` are the names a server's settings address; None when there is no server.
     """
-    found = [problem for rule in _RULES for problem in rule(definition)]
-    return (*found, *check_services(definition, services))
+    found = (problem for rule in _RULES for problem in rule(definition))
+    return tuple(islice(chain(found, check_services(definition, services)), MAX_PROBLEMS))
+
+
+def check_size(document: Mapping[str, Any]) -> tuple[Problem, ...]:
+    """Return what makes a document too much to be checked in reasonable time."""
+    steps = document.get("steps")
+    count = len(steps) if isinstance(steps, list) else 0
+    if count > MAX_STEPS:
+        detail = f"a saga has at most {MAX_STEPS} steps, not {count}: use child sagas or for_each"
+        return (_error("/steps", detail),)
+    expressions = count_expressions(document)
+    if expressions > MAX_EXPRESSIONS:
+        detail = f"a definition has at most {MAX_EXPRESSIONS:,} expressions, not {expressions:,}"
+        return (_error("", detail),)
+    return ()
 
 
 def _error(at: str, detail: str) -> Problem:
@@ -89,11 +107,6 @@ def _check_labels(definition: SagaDefinition) -> Problems:
 def _check_steps(definition: SagaDefinition) -> Problems:
     if not definition.steps:
         yield _error("/steps", "a saga has at least one step: add one")
-    if len(definition.steps) > MAX_STEPS:
-        count = len(definition.steps)
-        yield _error(
-            "/steps", f"a saga has at most {MAX_STEPS} steps, not {count}: use child sagas or for_each"
-        )
     for at, step in enumerate(definition.steps):
         yield from _check_step(step, pointer("steps", at))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from saga.checks import check, check_children, not_yet_executed
+from saga.checks import check, check_children, check_size, not_yet_executed
 from saga.documents import check_json
 from saga.errors import DefinitionInvalid, Problem
 from saga.fields import Kind, Method, Position, Verdict
@@ -121,6 +121,8 @@ def _checked(
         return problems, None
     if not isinstance(document, dict):
         return (_NO_MAPPING,), None
+    if problems := check_size(document):
+        return problems, None
     shape = read_shape(document)
     if shape.definition is None:
         return shape.problems, None

@@ -237,8 +237,9 @@ def _faults(value: object) -> Iterator[tuple[str, str]]:
     while stack:
         item, at, depth = stack.pop()
         count += 1
-        if depth > MAX_DEPTH or count > MAX_NODES:
-            yield at, _too_deep() if depth > MAX_DEPTH else f"the document has more than {MAX_NODES:,} values"
+        deep = depth >= MAX_DEPTH and isinstance(item, dict | list)
+        if deep or count > MAX_NODES:
+            yield at, _too_deep() if deep else f"the document has more than {MAX_NODES:,} values"
             return
         if isinstance(item, dict):
             yield from _key_faults(item, at)
@@ -257,7 +258,7 @@ def _key_faults(item: dict[Any, Any], at: str) -> Iterator[tuple[str, str]]:
             yield at, _HALF
     if isinstance(item, _Pairs):
         for key in item.repeated:
-            yield f"{at}/{escape(key)}", f"the key {key!r} stands here more than once: keep one"
+            yield f"{at}/{escape(key)}", f"the key {key[:80]!r} stands here more than once: keep one"
 
 
 def _scalar_fault(item: object) -> str | None:

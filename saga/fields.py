@@ -47,7 +47,8 @@ def _duration(value: Any, info: ValidationInfo) -> Any:
     if isinstance(value, timedelta):
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("a duration is text: write a number and a unit, as in 250ms, 5s or 24h")
+        # No TypeError: pydantic lets that one through.
+        raise ValueError("a duration is text: write a number and a unit, as in 250ms, 5s or 24h")  # noqa: TRY004
     if info.context:
         raise ValueError(f"a duration is text with a unit: did you mean {value}s?")
     return checked_duration(value)

@@ -237,7 +237,7 @@ class Step(Part):
         """Every kind that is set; exactly one in a definition that passed its checks."""
         return tuple(kind for kind in KINDS if getattr(self, kind) is not None)
 
-    @property
+    @cached_property
     def kind(self) -> Kind:
         """What the step is."""
         return next(iter(self.kinds), "action")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
@@ -30,7 +30,7 @@ from saga.model import (
     Worker,
     WorkerCompensation,
 )
-from saga.pointers import pointer
+from saga.pointers import parent, pointer
 
 _Loc: TypeAlias = tuple[str | int, ...]
 
@@ -59,6 +59,8 @@ _STAND_INS: Mapping[str, Any] = {
     "for_each": "${input}",
     "steps": [],
 }
+#: Most problems that are listed; nobody mends more at once, and a hostile document could have thousands.
+MAX_PROBLEMS = 100
 #: Mending one member can bring out another, which was beneath it.
 _ROUNDS = 5
 
@@ -66,16 +68,20 @@ _ROUNDS = 5
 class Shape:
     """What could be read of a document."""
 
-    def __init__(self, definition: SagaDefinition | None, errors: Iterable[ErrorDetails]) -> None:
+    def __init__(self, definition: SagaDefinition | None, errors: list[ErrorDetails]) -> None:
         #: None when not even a mended document can be read.
         self.definition = definition
-        found = dict.fromkeys((pointer(*_place(error)), _words(error)) for error in errors)
+        found = dict.fromkeys((pointer(*_place(error)), _words(error)) for error in errors[:MAX_PROBLEMS])
         self.problems = tuple(Problem(pointer=at, detail=detail) for at, detail in found)
         self._wrong = frozenset(pointer(*_cleaned(error["loc"])) for error in errors)
 
     def covers(self, at: str) -> bool:
         """Say whether a pointer lies at or below a wrong member, so that nothing there is certain."""
-        return any(at == wrong or at.startswith(f"{wrong}/") for wrong in self._wrong)
+        while at not in self._wrong:
+            if not at:
+                return False
+            at = parent(at)
+        return True
 
     def misnamed(self, document: Mapping[str, Any]) -> frozenset[str]:
         """Return the names of steps that cannot be names: what refers to them follows from that."""
@@ -152,11 +158,11 @@ def _words(error: ErrorDetails) -> str:
         "value_error": lambda: str(context.get("error")),
         "literal_error": lambda: f"{name} must be one of {context.get('expected')}",
     }
+    if last == "compensation" and error["type"] != "extra_forbidden":
+        return "a compensation is a call, a worker, or none"
     words = special.get(error["type"])
     if words is not None:
         return words()
-    if last == "compensation":
-        return "a compensation is a call, a worker, or none"
     return f"{name} {_TYPES.get(error['type'], error['msg'][:1].lower() + error['msg'][1:])}"
 
 
@@ -164,7 +170,7 @@ def _unknown(loc: _Loc) -> str:
     name, known = loc[-1], sorted(_model_at(loc).model_fields)
     close = difflib.get_close_matches(str(name), known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"known here are {', '.join(known)}"
-    return f"{name!r} is not a field here: {hint}"
+    return f"{str(name)[:80]!r} is not a field here: {hint}"
 
 
 def _model_at(loc: _Loc) -> type[BaseModel]:
@@ -173,9 +179,9 @@ def _model_at(loc: _Loc) -> type[BaseModel]:
         return SagaDefinition
     if loc[0] == "services":
         return Service
-    if loc[0] == "steps" and len(loc) == 3:  # noqa: PLR2004 -- steps, its position, the member
+    if loc[0] == "steps" and len(loc) == 3:
         return Step
-    if loc[0] == "defaults" and len(loc) == 3:  # noqa: PLR2004 -- defaults, the phase, the member
+    if loc[0] == "defaults" and len(loc) == 3:
         return CallDefaults
     if loc[-2:-1] == ("~worker",):
         return WorkerCompensation
@@ -207,7 +213,7 @@ def _key(holder: Mapping[Any, Any], part: str | int) -> Any:
 def _replace(holder: Any, loc: _Loc, kind: str) -> None:
     last = loc[-1]
     if isinstance(holder, list) and isinstance(last, int) and last < len(holder):
-        if loc[0] == "steps" and len(loc) == 2:  # noqa: PLR2004 -- steps and a position: no mapping at all
+        if loc[0] == "steps" and loc[1:] == (last,):
             holder[last] = {"name": f"unnamed_{last}", "wait": "1s"}
         else:
             del holder[last]

@@ -9,6 +9,7 @@ is recursive, and data can be doubled again and again: ``[@, @] | [@, @] | …``
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,7 +30,9 @@ MAX_DEPTH = 64
 MAX_GROWTH = 64
 
 _OPEN = re.compile(r"\$(\$?)\{")
-_PIECE = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?:\\.|[^`\\])*`|[{}]""", re.DOTALL)
+_QUOTED = r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?:\\.|[^`\\])*`"""
+_PIECE = re.compile(f"{_QUOTED}|[{{}}]", re.DOTALL)
+_BRACKET = re.compile(rf"{_QUOTED}|[\[\](){{}}]", re.DOTALL)
 #: Texts longer than this are compiled anew each time, so that the cache stays small.
 _CACHED_LENGTH = 8192
 
@@ -138,8 +141,8 @@ def _expression(text: str) -> Expression:
     tree = _tree(text)
     _check_bounds(tree)
     _check_functions(tree)
-    if _growth(tree) > MAX_GROWTH:
-        raise ExpressionInvalid(f"an expression may repeat data at most {MAX_GROWTH} times over; shorten it")
+    _check_negations(tree)
+    _growth(tree)
     path = _dotted(tree)
     return Expression(text, path, tree, tuple(_references(tree, text, strict=path is not None)))
 
@@ -149,6 +152,7 @@ def _tree(text: str) -> _Node:
         raise ExpressionInvalid("'${}' is empty: write an expression, as in ${input.amount}")
     if len(text) > MAX_LENGTH:
         raise ExpressionInvalid(f"an expression has at most {MAX_LENGTH} characters, this one {len(text)}")
+    _check_brackets(text)
     try:
         return jmespath.compile(text).parsed
     except RecursionError:
@@ -157,6 +161,26 @@ def _tree(text: str) -> _Node:
         # The parser's message goes on to repeat the expression and to draw an arrow below it.
         reason = str(error).splitlines()[0].split(", for expression")[0]
         raise ExpressionInvalid(f"'${{{text}}}' is not a JMESPath expression: {reason}") from None
+
+
+def _check_brackets(text: str) -> None:
+    """Refuse nesting before the parser recurses into it: parentheses leave no nodes to be counted."""
+    depth = 0
+    for piece in _BRACKET.finditer(text):
+        depth += 1 if piece[0] in "([{" else -1 if piece[0] in ")]}" else 0
+        if depth > MAX_DEPTH:
+            raise ExpressionInvalid(_too_deep())
+        if piece[0].startswith("`"):
+            _check_literal(piece[0][1:-1].replace("\\`", "`"))
+
+
+def _check_literal(text: str) -> None:
+    """Refuse a literal in backticks that is no JSON; JMESPath still takes it for text, with a warning."""
+    _check_brackets(text)
+    try:
+        json.loads(text)
+    except ValueError:
+        raise ExpressionInvalid(f"`{text}` is not JSON: write '{text}' for a text") from None
 
 
 def _too_deep() -> str:
@@ -198,8 +222,17 @@ def _check_functions(tree: _Node) -> None:
             raise ExpressionInvalid(f"{name}() takes {signature.arguments} argument(s), not {given}")
 
 
+def _check_negations(tree: _Node) -> None:
+    """Refuse ``!a.b``, which JMESPath takes as a member of ``!a`` and so is never anything but null."""
+    for node, _depth in _nodes(tree):
+        first = next(iter(_children(node)), None)
+        joined = node["type"] in ("subexpression", "index_expression", "value_projection")
+        if joined and first is not None and first["type"] == "not_expression":
+            raise ExpressionInvalid("'!' binds tighter than '.': write !(a.b), not !a.b")
+
+
 def _growth(node: _Node) -> int:
-    """Return how many times over the node can repeat the data it is given."""
+    """Return how many times over the node can repeat the data it is given; raise when it is too often."""
     grown = [_growth(child) for child in _children(node)]
     match node["type"]:
         case "multi_select_list" | "multi_select_dict":
@@ -215,11 +248,13 @@ def _growth(node: _Node) -> int:
 
 
 def _product(factors: list[int]) -> int:
-    """Return the product, but 1 for a lone factor: one multi-select grows no more than its own text."""
+    """Return the product; one factor alone grows no more than its own text, and is never too much."""
     product = 1
     for factor in factors:
         product *= factor
-    return product if sum(factor > 1 for factor in factors) > 1 else min(product, MAX_GROWTH)
+    if product > MAX_GROWTH and sum(factor > 1 for factor in factors) > 1:
+        raise ExpressionInvalid(f"an expression may repeat data at most {MAX_GROWTH} times over; shorten it")
+    return product
 
 
 def _dotted(tree: _Node) -> _Path | None:

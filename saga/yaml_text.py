@@ -29,7 +29,7 @@ from ruamel.yaml.events import (
 
 from saga.documents import MAX_DEPTH, MAX_NODES, Unreadable, refuse
 from saga.errors import Problem
-from saga.functions import MAX_DIGITS
+from saga.functions import MAX_DIGITS, is_encodable
 from saga.pointers import escape
 
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
@@ -39,6 +39,8 @@ _INTEGER = re.compile(r"[-+]?[0-9]+")
 _RADIX = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _REAL = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+#: The scanner takes a time that is quadratic in the length of a tag, so long ones never reach it.
+_LONG_TAG = re.compile(r"(?:^|[\s\[{,:-])!\S{255}")
 
 
 class _ScalarRefused(Exception):
@@ -51,6 +53,8 @@ def read_yaml(text: str) -> tuple[Any, dict[str, int]]:
     Raises:
         Unreadable: with every problem that was found.
     """
+    if _LONG_TAG.search(text):
+        refuse("tags are not taken: remove what begins with '!'")
     builder = _Builder()
     for event in _events(text):
         builder.take(event)
@@ -160,7 +164,7 @@ class _Builder:
 
     def _scalar(self, event: ScalarEvent, at: str) -> Any:
         if event.style:
-            return event.value
+            return _paired(event.value)
         try:
             return _plain(event.value)
         except _ScalarRefused as refused:
@@ -170,27 +174,34 @@ class _Builder:
     def _key(self, holder: _Open, event: NodeEvent) -> None:
         if not isinstance(event, ScalarEvent) or (not event.style and event.value in _NULL):
             refuse("a key is text, no list, mapping, alias or null", holder.pointer, _line(event))
-        holder.key = event.value
+        holder.key = key = _paired(event.value)
         at = self._pointer(holder)
         self._check_plain(event, at)
-        if event.value in holder.value:
-            self._problem(at, f"the key {event.value!r} stands here more than once: keep one", event)
-        if event.value == "<<" and not event.style:
+        if key in holder.value:
+            self._problem(at, f"the key {key[:80]!r} stands here more than once: keep one", event)
+        if key == "<<" and not event.style:
             self._problem(at, "'<<' merges nothing here: write the members out", event)
         self.lines[at] = _line(event)
 
     def _check_plain(self, event: NodeEvent, at: str) -> None:
         """Note an alias, an anchor or a tag."""
         if isinstance(event, AliasEvent):
-            self._problem(at, f"aliases are not taken: write out what *{event.anchor} stands for", event)
+            self._problem(at, f"aliases are not taken: write out what *{event.anchor[:40]} stands for", event)
         elif event.anchor is not None:
-            self._problem(at, f"anchors are not taken: remove &{event.anchor}", event)
+            self._problem(at, f"anchors are not taken: remove &{event.anchor[:40]}", event)
         tag = getattr(event, "tag", None)  # an alias has none
         if tag is not None:
-            self._problem(at, f"tags are not taken: remove {tag}", event)
+            self._problem(at, f"tags are not taken: remove {tag[:40]}", event)
 
     def _problem(self, at: str, detail: str, event: Event) -> None:
         self.problems.append(Problem(pointer=at, detail=detail, line=_line(event)))
+
+
+def _paired(text: str) -> str:
+    """Put halves of surrogate pairs together, as JSON writes characters beyond 16 bits with escapes."""
+    if text.isascii() or is_encodable(text):
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 def _line(event: Event) -> int:
