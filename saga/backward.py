@@ -159,13 +159,10 @@ def _held(unit: StepState, now: float) -> bool:
 
 
 def _ending(definition: SagaDefinition, state: SagaState, now: float) -> list[Entry]:
-    owing = [
-        footprint
-        for footprint in footprints(definition, state)
-        if owed(footprint.effect, compensatable=footprint.compensatable)
-    ]
+    left = footprints(definition, state)
+    owing = [each for each in left if owed(each.effect, compensatable=each.compensatable)]
     under_way = any(_under_way(unit) for unit in state.steps.values())
-    plan = undo_plan(definition, state)
+    plan = plan_compensation(left)
     startable = any(state.step(name).undo_status is UndoStatus.PENDING for name in plan.next)
     ends: dict[str, Any] = {"compensated": e.SagaCompensated, "abandoned": e.SagaAbandoned}
     said = verdict((footprint.undo for footprint in owing), moving=under_way or startable)
