@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from saga.definition import SagaDefinition, parse_definition
-from saga.errors import Problem
-from saga.ports import Clock, Store
+from saga.definition import SagaDefinition, load_definition, not_yet_executed, parse_definition
+from saga.errors import DefinitionInvalid, NotYetExecuted, Problem, UnreadableJournal
+from saga.ports import Clock, Store, StoredDefinition
 
 #: Parsed definitions kept; a running saga holds its own besides.
 KEPT = 256
@@ -43,17 +44,29 @@ class Catalogue:
         #: Names of services that the server's settings address.
         self.services = services
         self._parsed: dict[tuple[str, int], SagaDefinition] = {}
+        self._latest: dict[str, Version] = {}
+        #: Counts what was put and deleted, so that a read under way meanwhile is not kept.
+        self._changes = 0
 
-    def check(self, document: object, lines: dict[str, int] | None = None) -> tuple[SagaDefinition, tuple[Problem, ...]]:
-        """Return the definition and its warnings; raises :class:`~saga.errors.DefinitionInvalid`."""
+    def check(
+        self, document: object, lines: Mapping[str, int] | None = None
+    ) -> tuple[SagaDefinition, tuple[Problem, ...]]:
+        """Return the definition and its warnings.
+
+        Raises :class:`~saga.errors.DefinitionInvalid`, or :class:`~saga.errors.NotYetExecuted` for one that a
+        later release will run.
+        """
         parsed = parse_definition(document, lines=lines, services=self.services)
+        if problems := not_yet_executed(parsed.definition):
+            raise NotYetExecuted(problems)
         return parsed.definition, parsed.warnings
 
     async def put(self, definition: SagaDefinition, warnings: tuple[Problem, ...] = ()) -> Put:
         """Store a checked definition as the next version, unless it equals the latest."""
         stored, created = await self._store.put_definition(
-            definition.name, to_json(definition.document()), self._clock.now()
+            definition.name, stored_form(definition), self._clock.now()
         )
+        self._changed(definition.name)
         self._keep((stored.name, stored.version), definition)
         version = Version(
             name=stored.name,
@@ -64,11 +77,49 @@ class Catalogue:
         )
         return Put(version=version, created=created, warnings=warnings)
 
+    async def preview(self, definition: SagaDefinition) -> tuple[int, bool]:
+        """Return which version :meth:`put` would give, and whether it would be new."""
+        latest = await self._store.definition(definition.name)
+        if latest is None:
+            return 1, True
+        same = not latest.deleted and latest.document == stored_form(definition)
+        return (latest.version, False) if same else (latest.version + 1, True)
+
     async def find(self, name: str, version: int | None = None) -> Version | None:
         """Return that version, or the latest, None when there is none."""
         stored = await self._store.definition(name, version)
-        if stored is None:
-            return None
+        return None if stored is None else self._version(stored)
+
+    async def latest(self, name: str) -> Version | None:
+        """Return the latest version; asked for once where nobody else can put another."""
+        kept = self._latest.get(name)
+        if kept is not None:
+            return kept
+        changes = self._changes
+        found = await self.find(name)
+        if found is not None and not self._store.shared and changes == self._changes:
+            self._latest[name] = found
+        return found
+
+    async def delete(self, name: str) -> bool:
+        """Allow no new starts of the name; False when there is none or it is deleted already."""
+        deleted = await self._store.delete_definition(name)
+        self._changed(name)
+        return deleted
+
+    async def all(self) -> list[Version]:
+        """Return the latest version of every definition that is not deleted, by name."""
+        return [self._version(stored) for stored in await self._store.definitions()]
+
+    async def versions(self, name: str) -> list[StoredDefinition]:
+        """Return every version of a name, oldest first."""
+        return list(await self._store.versions(name))
+
+    def _changed(self, name: str) -> None:
+        self._changes += 1
+        self._latest.pop(name, None)
+
+    def _version(self, stored: StoredDefinition) -> Version:
         return Version(
             name=stored.name,
             version=stored.version,
@@ -88,11 +139,20 @@ class Catalogue:
     def _parse(self, key: tuple[str, int], document: bytes) -> SagaDefinition:
         if key not in self._parsed:
             value: Any = from_json(document)
-            # A stored document was checked by the rules of its day; services are looked up when it runs.
-            self._keep(key, parse_definition(value, services=None).definition)
+            try:
+                # A stored document was checked by the rules of its day; services are looked up when it runs.
+                self._keep(key, load_definition(value))
+            except DefinitionInvalid as error:
+                name, version = key
+                raise UnreadableJournal(f"this release cannot read the definition {name} {version}") from error
         return self._parsed[key]
 
     def _keep(self, key: tuple[str, int], definition: SagaDefinition) -> None:
         self._parsed[key] = definition
         if len(self._parsed) > KEPT:
             del self._parsed[next(iter(self._parsed))]
+
+
+def stored_form(definition: SagaDefinition) -> bytes:
+    """Return the document as it is stored: normalised JSON, the same text for equal definitions."""
+    return to_json(definition.document())

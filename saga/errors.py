@@ -4,6 +4,7 @@
 
     SagaError
     ├── DefinitionInvalid      a definition, with every problem found in it
+    │   └── NotYetExecuted     it is sound, but asks for what only a later release does
     ├── InputInvalid           a request or an input, with every problem found in it
     ├── SettingsInvalid        the settings or the folder of definitions, with every problem found in them
     ├── IllegalEntry           an entry the transition table does not allow
@@ -57,6 +58,10 @@ class _WithProblems(SagaError):
 
 class DefinitionInvalid(_WithProblems):
     """A saga definition has the problems listed in ``problems``."""
+
+
+class NotYetExecuted(DefinitionInvalid):
+    """A definition that is sound asks for what this release does not execute yet."""
 
 
 class InputInvalid(_WithProblems):

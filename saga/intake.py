@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +16,7 @@ from pydantic_core import to_json
 from saga import entries as e
 from saga import views
 from saga.catalogue import Version
+from saga.changes import Seen
 from saga.decider import Decision, Invoke, decide
 from saga.definition import SagaDefinition
 from saga.entries import FORMAT, encode
@@ -27,6 +30,8 @@ from saga.state import SagaState
 from saga.tracing import new_trace
 from saga.worker import Worker
 
+log = logging.getLogger(__name__)
+
 #: Starts are turned away while writes wait longer than this many seconds.
 BACKLOG_LIMIT = 2.0
 
@@ -37,12 +42,48 @@ class Busy(SagaError):
     retry_after = 1
 
 
+class Stopping(SagaError):
+    """The coordinator is being stopped and takes no more starts."""
+
+
 class StartUnknown(StoreUnknown):
     """The start's answer was lost: ask again under the same key. ``saga_id`` is the id it has, if it exists."""
 
     def __init__(self, saga_id: str) -> None:
         super().__init__("the store did not say whether the saga was started")
         self.saga_id = saga_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Which saga a start is: what tells the same start, come again, from another one."""
+
+    saga_id: str
+    start_key: str | None
+    #: Hash of the request as it was sent.
+    fingerprint: str
+    #: Whether it can be told at all: the client named an id or a start key.
+    repeatable: bool
+
+
+def identify(given: str | None, start_key: str | None, sent: bytes) -> Identity:
+    """Return the identity of a start with this id or this start key, and this request as it was sent.
+
+    The id is the given one, else a hash of the start key, else a new UUIDv7 (RFC 9562). An id made of the key
+    makes the insert itself the proof that there is only one.
+    """
+    if given is not None:
+        name = given
+    elif start_key is not None:
+        name = "key-" + sha256(start_key.encode()).hexdigest()[:40]
+    else:
+        name = str(uuid_utils.uuid7())
+    return Identity(
+        saga_id=name,
+        start_key=start_key,
+        fingerprint=blake2b(sent, digest_size=16).hexdigest(),
+        repeatable=given is not None or start_key is not None,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +104,8 @@ class Start:
     tracestate: str | None = None
     rerun_of: str | None = None
     by: str = ""
+    #: Made beforehand by whoever has to know the id before the saga is there.
+    identity: Identity | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,18 +117,8 @@ class Accepted:
     created: bool
     #: The key or id belongs to a start with another body, or to a child saga.
     reused: bool = False
-
-
-def saga_id(start: Start) -> str:
-    """Return the id: the given one, else a hash of the start key, else a new UUIDv7 (RFC 9562).
-
-    An id made of the key makes the insert itself the proof that there is only one.
-    """
-    if start.id is not None:
-        return start.id
-    if start.start_key is not None:
-        return "key-" + sha256(start.start_key.encode()).hexdigest()[:40]
-    return str(uuid_utils.uuid7())
+    #: The saga as it was started; None when it was there before.
+    seen: Seen | None = None
 
 
 class Intake:
@@ -93,25 +126,53 @@ class Intake:
 
     def __init__(self, store: Store, worker: Worker, clock: Clock, telemetry: Telemetry) -> None:
         self._store, self._worker, self._clock, self._telemetry = store, worker, clock, telemetry
+        self._starting: set[asyncio.Task[Accepted]] = set()
 
     def check_room(self) -> None:
-        """Raise :class:`Busy` when starts have to wait too long to be written."""
-        if self._worker.stopping or self._store.backlog() > BACKLOG_LIMIT:
+        """Raise :class:`Busy` when starts have to wait too long to be written, :class:`Stopping` at the end."""
+        if self._worker.stopping:
+            raise Stopping("the coordinator is being stopped")
+        if self._store.backlog() > BACKLOG_LIMIT:
             raise Busy("too many starts are waiting to be written")
 
     async def start(self, start: Start) -> Accepted:
         """Start a saga, or find the one this start was accepted for before.
 
-        Raises :class:`~saga.errors.InputInvalid` with every problem, :class:`Busy`,
+        A start that is cancelled goes on: what is durable already has to run.
+
+        Raises :class:`~saga.errors.InputInvalid` with every problem, :class:`Busy`, :class:`Stopping`,
         :class:`~saga.errors.StoreUnavailable` (nothing was started) and :class:`StartUnknown`.
         """
+        task = asyncio.create_task(self._start(start))
+        self._starting.add(task)
+        task.add_done_callback(self._started_or_not)
+        return await asyncio.shield(task)
+
+    def _started_or_not(self, task: asyncio.Task[Accepted]) -> None:
+        self._starting.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.debug("a start failed: %s", error)
+
+    async def close(self) -> None:
+        """Let the starts that are being written end."""
+        await asyncio.gather(*self._starting, return_exceptions=True)
+
+    async def find(self, identity: Identity) -> Accepted | None:
+        """Return the saga this start was accepted for before, None when there is none.
+
+        For a start that cannot be accepted now (its definition may be deleted meanwhile): its repetition can.
+        """
+        record = await self._store.load(identity.saga_id) if identity.repeatable else None
+        return None if record is None else _repeated(identity, record)
+
+    async def _start(self, start: Start) -> Accepted:
         self.check_room()
-        fingerprint = blake2b(start.sent, digest_size=16).hexdigest()
-        new_id = saga_id(start)
+        identity = start.identity or identify(start.id, start.start_key, start.sent)
+        new_id = identity.saga_id
         started = self._started(start, new_id)
         decision, held = self._first_decision(start.definition.definition, evolve(None, started))
         invocations = decision.invocations[: self._worker.slots.take(len(decision.invocations))] if held else ()
-        saga = self._new(start, new_id, fingerprint, started, decision, invocations, held=held)
+        saga = self._new(start, identity, started, decision, invocations, held=held)
         self._worker.arriving(new_id)
         try:
             existing = await self._insert(saga)
@@ -122,14 +183,13 @@ class Intake:
         if existing is not None:
             self._worker.not_arriving(new_id)
             self._worker.slots.give_back(len(invocations))
-            same = existing.fingerprint == fingerprint and existing.start_key == start.start_key
-            return Accepted(saga_id=existing.id, created=False, reused=not same)
-        self._run(start, saga, started, decision, invocations)
-        return Accepted(saga_id=new_id, created=True)
+            return _repeated(identity, existing)
+        seen = self._run(start, saga, started, decision, invocations)
+        return Accepted(saga_id=new_id, created=True, seen=seen)
 
     def _started(self, start: Start, new_id: str) -> e.SagaStarted:
         definition, now = start.definition.definition, self._clock.now()
-        if definition.input is not None and (problems := validate(definition.input, start.input)):
+        if definition.input is not None and (problems := validate(definition.input, start.input, "/input")):
             raise InputInvalid(tuple(problems))
         begins = now if start.start_at is None else max(now, start.start_at)
         trace = new_trace(
@@ -164,8 +224,7 @@ class Intake:
     def _new(
         self,
         start: Start,
-        new_id: str,
-        fingerprint: str,
+        identity: Identity,
         started: e.SagaStarted,
         decision: Decision,
         invocations: tuple[Invoke, ...],
@@ -175,9 +234,9 @@ class Intake:
         entries = [started, *decision.facts, *(invoke.intent for invoke in invocations)]
         wake_at = decision.wake_at if not decision.invocations else self._clock.now()
         return NewSaga(
-            id=new_id,
-            start_key=start.start_key,
-            fingerprint=fingerprint,
+            id=identity.saga_id,
+            start_key=identity.start_key,
+            fingerprint=identity.fingerprint,
             entries=[encode(entry) for entry in entries],
             summary=views.summary(start.definition.definition, decision.state),
             format=FORMAT,
@@ -208,7 +267,7 @@ class Intake:
         started: e.SagaStarted,
         decision: Decision,
         invocations: tuple[Invoke, ...],
-    ) -> None:
+    ) -> Seen:
         state = decision.state
         for invoke in invocations:
             state = evolve(state, invoke.intent)
@@ -217,8 +276,8 @@ class Intake:
         if saga.owner is None:
             self._worker.not_arriving(saga.id)
             self._worker.look()
-            return
-        lease = Lease(saga_id=saga.id, node=self._worker.node, fence=1, seq=len(saga.entries))
+            return Seen(start.definition.definition, state, None, 0)
+        lease = Lease(saga_id=saga.id, node=saga.owner, fence=1, seq=len(saga.entries))
         self._worker.adopt(
             lease,
             start.definition.definition,
@@ -227,6 +286,13 @@ class Intake:
             wake_at=decision.wake_at,
             held_back=len(decision.invocations) - len(invocations),
         )
+        return Seen(start.definition.definition, state, saga.owner, lease.fence)
+
+
+def _repeated(identity: Identity, existing: Existing | Record) -> Accepted:
+    """Return the answer to a start whose id is taken: by the same start, or by another."""
+    same = (existing.fingerprint, existing.start_key) == (identity.fingerprint, identity.start_key)
+    return Accepted(saga_id=existing.id, created=False, reused=not same)
 
 
 def _labelled(

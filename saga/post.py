@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic_core import to_json
 
 from saga.catalogue import Catalogue
+from saga.changes import Seen, Watch
 from saga.definition import SagaDefinition
 from saga.entries import Entry, decode
-from saga.errors import SagaError
+from saga.errors import SagaError, StoreError
 from saga.journal import replay
 from saga.messages import Callback, Told, fold_all, hear
 from saga.ports import Clock, Message, Record, Store
@@ -38,6 +40,19 @@ class Loaded:
     state: SagaState
     definition: SagaDefinition
 
+    @property
+    def seen(self) -> Seen:
+        """Return it as those see it who need no journal."""
+        return Seen(self.definition, self.state, self.record.owner, self.record.fence)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a command has become, and the saga then."""
+
+    entry: Entry
+    seen: Seen
+
 
 class Post:
     """Delivers messages, and reads what became of them."""
@@ -60,6 +75,33 @@ class Post:
             raise SagaError(f"the definition {state.definition} {state.version} is gone")
         return Loaded(record=record, entries=entries, state=state, definition=definition)
 
+    async def see(self, saga_id: str) -> Seen | None:
+        """Return the saga as it is now, from memory when it is certainly this node's; None when unknown."""
+        held = None if self._store.shared else self._worker.held(saga_id)
+        if held is not None:
+            return held
+        loaded = await self.load(saga_id)
+        return None if loaded is None else loaded.seen
+
+    def watch(self, saga_id: str) -> Watch:
+        """Return a watch for the saga's end, to be used in a ``with`` statement around what may lead to it."""
+        return self._worker.changes.watch(saga_id, only_end=True)
+
+    async def ended(self, watch: Watch, seen: Seen, seconds: float) -> Seen:
+        """Wait for the saga's end, at most so many seconds; return how it was seen last."""
+        until = self._clock.monotonic() + seconds
+        while not seen.state.ended and not self._worker.stopping:
+            left = until - self._clock.monotonic()
+            if left <= 0:
+                break
+            # Another coordinator tells nobody here.
+            await watch.wait(min(left, LOOK_EVERY) if self._store.shared else left)
+            if watch.seen is not None:
+                seen = watch.seen
+            if self._store.shared and not seen.state.ended:
+                seen = await self.see(seen.state.id) or seen
+        return seen
+
     async def deliver(self, saga_id: str, message: Message) -> bool:
         """Put the message into the saga's inbox and tell its owner; False when the saga is unknown.
 
@@ -71,21 +113,22 @@ class Post:
         if delivered.result == "unknown":
             return False
         if delivered.owner in (None, self._worker.node):
-            await self._worker.poke(saga_id)
+            # The message is durable whatever comes of this; who owns the saga looks for messages by himself.
+            with suppress(StoreError):
+                await self._worker.poke(saga_id)
         return True
 
-    async def verdict(self, saga_id: str, message_id: str, *, seconds: float = VERDICT_WAIT) -> Entry | None:
-        """Return the entry a command has become, None when its owner has not folded it in time."""
+    async def verdict(self, saga_id: str, message_id: str, *, seconds: float = VERDICT_WAIT) -> Verdict | None:
+        """Return what a command has become, None when its owner has not folded it in time."""
         until = self._clock.monotonic() + seconds
         with self._worker.changes.watch(saga_id) as watch:
             while True:
-                record = await self._store.load(saga_id)
-                if record is not None:
-                    for entry in reversed([decode(body) for body in record.entries]):
-                        if getattr(entry, "message", None) == message_id:
-                            return entry
+                loaded = await self.load(saga_id)
+                for entry in reversed(loaded.entries if loaded is not None else ()):
+                    if loaded is not None and getattr(entry, "message", None) == message_id:
+                        return Verdict(entry=entry, seen=loaded.seen)
                 left = until - self._clock.monotonic()
-                if left <= 0:
+                if left <= 0 or self._worker.stopping:
                     return None
                 await watch.wait(min(left, LOOK_EVERY))
 

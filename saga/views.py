@@ -81,10 +81,8 @@ def _step_error(of: Failure | None) -> dict[str, Any] | None:
     return None if of is None else {"kind": of.kind, "detail": of.detail}
 
 
-def saga(
-    definition: SagaDefinition, state: SagaState, *, owner: str | None, fence: int, next_at: float | None
-) -> dict[str, Any]:
-    """Return the whole saga as the API shows it; ``next_at`` is when it is due by time alone."""
+def saga(definition: SagaDefinition, state: SagaState, *, owner: str | None, fence: int) -> dict[str, Any]:
+    """Return the whole saga as the API shows it."""
     error = failure(state)
     return {
         "id": state.id,
@@ -101,7 +99,7 @@ def saga(
         "started_at": when(state.started_at),
         "updated_at": when(state.updated_at),
         "ended_at": when(state.ended_at),
-        "next_attempt_at": when(next_at),
+        "next_attempt_at": when(next_attempt(state)),
         "owner": owner,
         "fence": fence,
         "trace_id": state.trace.trace_id if state.trace is not None else None,
@@ -135,6 +133,16 @@ def _sensitive(step: Step, unit: StepState) -> Iterable[str]:
     if unit.count is None:
         return step.sensitive
     return [f"/{index}{pointer}" for index in range(unit.count) for pointer in step.sensitive]
+
+
+def next_attempt(state: SagaState) -> float | None:
+    """Return when the saga is due next by time alone: a step's next attempt, or its first."""
+    if state.ended:
+        return None
+    if not state.steps:
+        return state.start_at
+    times = (_next_attempt(unit) for unit in state.steps.values())
+    return min((at for at in times if at is not None), default=None)
 
 
 def _next_attempt(unit: StepState) -> float | None:

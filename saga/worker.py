@@ -12,7 +12,7 @@ from saga import entries as e
 from saga import views
 from saga.alarms import Alarms
 from saga.catalogue import Catalogue
-from saga.changes import Changes
+from saga.changes import Changes, Seen
 from saga.decider import Invoke
 from saga.definition import SagaDefinition
 from saga.engine import Engine, PollDue, Result, Run, TakenOver, Turn
@@ -127,6 +127,11 @@ class Worker:
         """Return how many sagas are in memory."""
         return len(self._runs)
 
+    def held(self, saga_id: str) -> Seen | None:
+        """Return a saga this node runs, as it was made durable last; None when it runs none of that id."""
+        run = self._runs.get(saga_id)
+        return None if run is None else Seen(run.definition, run.state, run.lease.node, run.lease.fence)
+
     # ----------------------------------------------------------------- taking sagas on
 
     def arriving(self, saga_id: str) -> None:
@@ -206,6 +211,9 @@ class Worker:
                 more = await self._claim()
             except StoreError as error:
                 log.debug("nothing could be claimed: %s", error)
+                more = False
+            except Exception:
+                log.exception("a claim failed")
                 more = False
             if not more:
                 await self._clock.wait(self._look, LOOK_EVERY)

@@ -186,7 +186,8 @@ async def command(coordinator: Coordinator, saga_id: str, name: str, **body: Any
     )  # fmt: skip
     await coordinator.post.deliver(saga_id, message)
     await settle_down()
-    return await coordinator.post.verdict(saga_id, message.id, seconds=0)
+    verdict = await coordinator.post.verdict(saga_id, message.id, seconds=0)
+    return None if verdict is None else verdict.entry
 
 
 async def test_a_cancel_waits_for_the_call_on_the_wire_and_undoes_it() -> None:

@@ -1,0 +1,1 @@
+"""The HTTP API: handlers, wire models, and errors as problem documents."""

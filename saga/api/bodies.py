@@ -1,0 +1,233 @@
+"""Reading requests strictly, and writing answers.
+
+A body is JSON text without duplicate keys, NaN or halves of surrogates, at most 64 levels deep; integers keep all
+their digits. What is no such text is a 400; a member that is unknown or not what it must be is a 422.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import to_json
+
+from saga.api.problems import invalid, listed, too_large
+from saga.api.refusal import Refusal
+from saga.documents import MAX_BYTES, read_document
+from saga.durations import parse_duration
+from saga.errors import InputInvalid, Problem
+from saga.fields import Name
+from saga.pointers import pointer
+
+YAML: Final = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
+JSON: Final = "application/json"
+
+#: Longest id of a route that is looked up; children's ids may be longer than those a client chooses.
+_LONGEST_ID: Final = 4096
+_LARGEST: Final = 2**31 - 1
+
+
+class Body(BaseModel):
+    """A request's body; an unknown member is refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class StartBody(Body):
+    """``POST /v1/sagas``."""
+
+    #: A name, or a whole document.
+    definition: Any
+    version: Annotated[int, Field(ge=1, le=_LARGEST)] | None = None
+    input: Any = None
+    labels: Annotated[dict[Name, str | int | float | bool], Field(max_length=64)] | None = None
+    id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$")] | None = None
+    start_at: str | None = None
+    notify: Any = None
+
+
+class RerunBody(Body):
+    """``POST /v1/sagas/{id}/rerun``."""
+
+    input: Any = None
+    version: Annotated[int, Field(ge=1, le=_LARGEST)] | None = None
+
+
+class CommandBody(Body):
+    """``POST /v1/sagas/{id}/{command}``; every member is optional, and which one fits depends on the command."""
+
+    reason: Annotated[str, StringConstraints(max_length=2000)] = ""
+    step: Annotated[str, StringConstraints(max_length=200)] | None = None
+    outcome: Literal["succeeded", "refused", "undone"] | None = None
+    output: Any = None
+
+
+class CallbackBody(Body):
+    """``POST /v1/callbacks/{token}``."""
+
+    outcome: Literal["succeeded", "refused"]
+    output: Any = None
+    error: str | None = None
+
+
+B = TypeVar("B", bound=Body)
+
+# --------------------------------------------------------------------------- bodies
+
+
+async def read_value(request: web.Request, *, required: bool = True) -> Any:
+    """Return the JSON value of the body; an empty object for an empty body that need not be there."""
+    text = await _read(request)
+    if not text and not required:
+        return {}
+    if request.content_type != JSON or not _is_utf8(request):
+        raise Refusal(415, "unsupported-media-type", "the body must be application/json in UTF-8")
+    try:
+        return read_document(text, yaml=False, error=InputInvalid)[0]
+    except InputInvalid as error:
+        problems = listed(error.problems)
+        raise Refusal(400, "malformed-body", problems[0]["detail"], errors=problems) from None
+
+
+async def read_body(request: web.Request, model: type[B], *, required: bool = True) -> tuple[B, Any]:
+    """Return the body as its model, and as it was sent."""
+    value = await read_value(request, required=required)
+    try:
+        return model.model_validate(value), value
+    except ValidationError as error:
+        raise invalid("request-invalid", _problems(error)) from None
+
+
+async def read_definition(request: web.Request) -> tuple[Any, Mapping[str, int]]:
+    """Return a definition's document, from JSON or YAML, and the line of each part of it."""
+    text = await _read(request)
+    kind = request.content_type
+    if kind not in YAML and (kind != JSON or not _is_utf8(request)):
+        detail = f"a definition is sent as {JSON} or {', '.join(sorted(YAML))}"
+        raise Refusal(415, "unsupported-media-type", detail)
+    return read_document(text, yaml=kind in YAML)
+
+
+async def _read(request: web.Request) -> bytes:
+    if request.content_length is not None and request.content_length > MAX_BYTES:
+        raise too_large()
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Refusal(415, "unsupported-media-type", "send the body as it is, not compressed")
+    return await request.read()
+
+
+def _is_utf8(request: web.Request) -> bool:
+    return (request.charset or "utf-8").lower() in ("utf-8", "utf8", "us-ascii")
+
+
+def _problems(error: ValidationError) -> Iterable[Problem]:
+    for each in error.errors(include_url=False, include_input=False, include_context=False):
+        detail = "is not known here" if each["type"] == "extra_forbidden" else each["msg"]
+        yield Problem(pointer=pointer(*_place(each["loc"])), detail=detail)
+
+
+def _place(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    # Of a union the kind that was tried stands behind the member's place.
+    kinds = ("str", "int", "float", "bool")
+    return location[:-1] if len(location) > 2 and location[-1] in kinds else location
+
+
+def canonical(value: Any) -> bytes:
+    """Return one text for equal JSON values, whatever the order of members and the spacing."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+# --------------------------------------------------------------------------- queries and paths
+
+
+def query_of(request: web.Request, known: Mapping[str, bool]) -> dict[str, list[str]]:
+    """Return the query's values by name; refuse names that are not known, or known but not due (False)."""
+    found: dict[str, list[str]] = {}
+    for name, value in request.query.items():
+        found.setdefault(name, []).append(value)
+    problems = [
+        Problem(pointer=f"?{name}", detail="is not in this release" if name in known else "is not known here")
+        for name in found
+        if not known.get(name, False)
+    ]
+    if problems:
+        raise invalid("parameter-invalid", problems)
+    return found
+
+
+def bad_parameter(name: str, detail: str) -> Refusal:
+    """Return the refusal of one query parameter."""
+    return invalid("parameter-invalid", [Problem(pointer=f"?{name}", detail=detail)])
+
+
+def single(query: Mapping[str, list[str]], name: str) -> str | None:
+    """Return the one value of a parameter, None when it is not given."""
+    values = query.get(name)
+    if values is None:
+        return None
+    if len(values) > 1:
+        raise bad_parameter(name, "is given more than once")
+    return values[0]
+
+
+def integer(query: Mapping[str, list[str]], name: str, least: int, most: int = _LARGEST) -> int | None:
+    """Return a parameter that is a whole number."""
+    text = single(query, name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and least <= int(text) <= most):
+        raise bad_parameter(name, f"must be a whole number from {least} to {most:,}")
+    return int(text)
+
+
+def boolean(query: Mapping[str, list[str]], name: str) -> bool:
+    """Return a parameter that is true or false."""
+    text = single(query, name)
+    if text not in (None, "true", "false"):
+        raise bad_parameter(name, "must be true or false")
+    return text == "true"
+
+
+def duration(query: Mapping[str, list[str]], name: str, most: float) -> float | None:
+    """Return the seconds of a parameter that is a duration."""
+    text = single(query, name)
+    if text is None:
+        return None
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise bad_parameter(name, str(error)) from None
+    if seconds > most:
+        raise bad_parameter(name, f"is at most {most:g}s")
+    return seconds
+
+
+def saga_id_of(request: web.Request) -> str:
+    """Return the id in the path."""
+    found = request.match_info["id"]
+    if not found.isascii() or len(found) > _LONGEST_ID or "\0" in found:
+        raise unknown_saga()
+    return found
+
+
+def unknown_saga() -> Refusal:
+    """Return the refusal of an id that no saga has."""
+    return Refusal(404, "saga-unknown", "there is no saga with this id")
+
+
+# --------------------------------------------------------------------------- answers
+
+
+def json_response(
+    value: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Return a JSON answer."""
+    return web.Response(status=status, body=to_json(value), content_type=JSON, headers=headers)
+
+
+def page(items: list[Any], cursor: str | None = None) -> web.Response:
+    """Return a list."""
+    return json_response({"items": items, "next": cursor})

@@ -1,0 +1,90 @@
+"""What a person asks of a saga, and the signals that are sent to it."""
+
+from __future__ import annotations
+
+from typing import Any, Final, get_args
+
+import uuid_utils
+from aiohttp import web
+from pydantic_core import to_json
+
+from saga import entries as e
+from saga.api import bodies
+from saga.api.access import who
+from saga.api.keys import CLOCK, POST
+from saga.api.problems import invalid
+from saga.api.refusal import Refusal
+from saga.api.sagas import found, shown
+from saga.commands import Command
+from saga.errors import Problem
+from saga.messages import SIGNAL_LIMIT
+from saga.ports import Message
+
+COMMANDS: Final[tuple[str, ...]] = get_args(Command)
+#: Members of a command's body besides its reason.
+_MEMBERS: Final = {
+    "retry": frozenset({"step"}),
+    "skip": frozenset({"step"}),
+    "resolve": frozenset({"step", "outcome", "output"}),
+}
+_NEEDED: Final = {"skip": ("step",), "resolve": ("step", "outcome")}
+
+
+async def command(request: web.Request) -> web.Response:
+    """Put a command into the saga's inbox, and answer with what its owner made of it."""
+    saga_id, name = bodies.saga_id_of(request), request.match_info["command"]
+    body, _ = await bodies.read_body(request, bodies.CommandBody, required=False)
+    _check(name, body)
+    post = request.app[POST]
+    message = _message(request, "command", {"command": name, **body.model_dump(exclude_unset=True)})
+    if not await post.deliver(saga_id, message):
+        raise bodies.unknown_saga()
+    verdict = await post.verdict(saga_id, message.id)
+    if verdict is None:
+        return bodies.json_response({"recorded": True, "id": message.id}, 202)
+    if isinstance(verdict.entry, e.CommandRefused):
+        raise Refusal(409, verdict.entry.type, verdict.entry.detail, saga=shown(verdict.seen))
+    return bodies.json_response(shown(verdict.seen))
+
+
+async def signal(request: web.Request) -> web.Response:
+    """Send a signal to a saga; it is kept until a step waits for it."""
+    saga_id, name = bodies.saga_id_of(request), request.match_info["name"]
+    payload = await bodies.read_value(request, required=False)
+    seen = await found(request, saga_id)
+    if not any(step.signal is not None and step.signal.name == name for step in seen.definition.steps):
+        raise Refusal(404, "signal-unknown", f"{seen.state.definition} has no signal of this name")
+    if seen.state.ended:
+        raise Refusal(409, "saga-ended", f"the saga has ended: it is {seen.state.status}", saga=shown(seen))
+    if len(seen.state.signals.get(name, ())) >= SIGNAL_LIMIT:
+        soon = {"Retry-After": "1"}
+        raise Refusal(429, "signals-full", f"{SIGNAL_LIMIT} signals of this name wait already", headers=soon)
+    message = _message(request, "signal", {"name": name, "payload": payload})
+    await request.app[POST].deliver(saga_id, message)
+    return bodies.json_response({"recorded": True, "id": message.id}, 202)
+
+
+def _check(name: str, body: bodies.CommandBody) -> None:
+    """Refuse members that mean nothing to this command, and the lack of those it needs."""
+    allowed = _MEMBERS.get(name, frozenset()) | {"reason"}
+    problems = [
+        Problem(pointer=f"/{member}", detail=f"means nothing to {name}: remove it")
+        for member in sorted(body.model_fields_set - allowed)
+    ]
+    problems += [
+        Problem(pointer=f"/{member}", detail=f"{name} needs it")
+        for member in _NEEDED.get(name, ())
+        if getattr(body, member) is None
+    ]
+    if problems:
+        raise invalid("request-invalid", problems)
+
+
+def _message(request: web.Request, kind: str, body: dict[str, Any]) -> Message:
+    return Message(
+        id=str(uuid_utils.uuid7()),
+        kind=kind,
+        body=to_json(body),
+        by=who(request),
+        at=request.app[CLOCK].now(),
+    )

@@ -1,0 +1,127 @@
+"""Definitions: stored, shown and deleted."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from aiohttp import web
+
+from saga import views
+from saga.api import bodies
+from saga.api.keys import CATALOGUE
+from saga.api.problems import listed
+from saga.api.refusal import Refusal
+from saga.catalogue import Version
+from saga.definition import SagaDefinition
+from saga.errors import DefinitionInvalid, Problem
+
+PAGE: Final = 50
+MOST: Final = 200
+
+
+async def put(request: web.Request) -> web.Response:
+    """Store a definition as the next version, unless it equals the latest; or only check it."""
+    query = bodies.query_of(request, {"dry_run": True})
+    dry = bodies.boolean(query, "dry_run")
+    document, lines = await bodies.read_definition(request)
+    name = request.match_info["name"]
+    if isinstance(document, dict) and document.get("name", name) != name:
+        detail = f"the definition is put under another name, {name[:80]!r}"
+        raise DefinitionInvalid((Problem(pointer="/name", detail=detail, line=lines.get("/name")),))
+    catalogue = request.app[CATALOGUE]
+    definition, warnings = catalogue.check(document, lines)
+    if dry:
+        version, created = await catalogue.preview(definition)
+        return bodies.json_response(_answer(name, version, warnings, created=created) | {"dry_run": True})
+    done = await catalogue.put(definition, warnings)
+    headers = {"Location": f"/v1/definitions/{name}"}
+    answer = _answer(name, done.version.version, warnings, created=done.created)
+    return bodies.json_response(answer, 201 if done.created else 200, headers)
+
+
+async def find(request: web.Request) -> web.Response:
+    """List the latest version of each definition, by name."""
+    query = bodies.query_of(request, {"limit": True, "cursor": True})
+    limit = bodies.integer(query, "limit", 1, MOST) or PAGE
+    after = bodies.single(query, "cursor") or ""
+    if not after.isascii():
+        raise bodies.bad_parameter("cursor", "is not one that a page of this list gave")
+    rows = [version for version in await request.app[CATALOGUE].all() if version.name > after]
+    cursor = rows[limit - 1].name if len(rows) > limit else None
+    return bodies.page([_row(version) for version in rows[:limit]], cursor)
+
+
+async def show(request: web.Request) -> web.Response:
+    """Show a definition, as it was stored: the latest version, or the one that is asked for."""
+    query = bodies.query_of(request, {"version": True})
+    number = bodies.integer(query, "version", 1)
+    name = _name(request)
+    version = await request.app[CATALOGUE].find(name, number)
+    if version is None:
+        kind = "definition-unknown" if number is None else "version-unknown"
+        raise Refusal(404, kind, "there is no such definition" if number is None else "there is no such version")
+    if version.deleted and number is None:
+        raise _deleted(name)
+    return bodies.json_response(_row(version) | {"definition": version.definition.document()})
+
+
+async def versions(request: web.Request) -> web.Response:
+    """List every version of a definition, newest first."""
+    stored = await request.app[CATALOGUE].versions(_name(request))
+    if not stored:
+        raise _unknown()
+    return bodies.page(
+        [
+            {
+                "name": each.name,
+                "version": each.version,
+                "created_at": views.when(each.created_at),
+                "deleted": each.deleted,
+            }
+            for each in reversed(stored)
+        ]
+    )
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Allow no new starts of a definition; running sagas finish."""
+    name, catalogue = _name(request), request.app[CATALOGUE]
+    if not await catalogue.delete(name):
+        raise _unknown() if await catalogue.find(name) is None else _deleted(name)
+    return web.Response(status=204)
+
+
+def in_body(
+    request: web.Request, document: dict[str, Any]
+) -> tuple[SagaDefinition, tuple[Problem, ...]]:
+    """Return a definition that was sent whole with a start, checked."""
+    return request.app[CATALOGUE].check(document)
+
+
+def _name(request: web.Request) -> str:
+    name = request.match_info["name"]
+    if not name.isascii() or "\0" in name:
+        raise _unknown()
+    return name
+
+
+def _unknown() -> Refusal:
+    return Refusal(404, "definition-unknown", "there is no definition of this name")
+
+
+def _deleted(name: str) -> Refusal:
+    return Refusal(404, "definition-deleted", f"{name} was deleted; its versions can still be read")
+
+
+def _row(version: Version) -> dict[str, Any]:
+    return {
+        "name": version.name,
+        "version": version.version,
+        "description": version.definition.description,
+        "created_at": views.when(version.created_at),
+        "deleted": version.deleted,
+    }
+
+
+def _answer(name: str, version: int, warnings: tuple[Problem, ...], *, created: bool) -> dict[str, Any]:
+    return {"name": name, "version": version, "created": created, "warnings": listed(warnings)}

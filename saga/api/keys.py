@@ -1,0 +1,37 @@
+"""What handlers find in the application, each under a typed key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from saga.catalogue import Catalogue
+from saga.intake import Intake
+from saga.ports import Clock, Invoker, Store, Telemetry
+from saga.post import Post
+from saga.settings import Settings
+from saga.worker import Worker
+
+
+@dataclass(slots=True)
+class Readiness:
+    """Whether the coordinator takes work."""
+
+    #: Why it does not; None when it does.
+    reason: str | None = "it is starting"
+
+
+SETTINGS: Final = web.AppKey("settings", Settings)
+CLOCK: Final = web.AppKey("clock", Clock)
+STORE: Final = web.AppKey("store", Store)
+CATALOGUE: Final = web.AppKey("catalogue", Catalogue)
+WORKER: Final = web.AppKey("worker", Worker)
+INVOKER: Final = web.AppKey("invoker", Invoker)
+TELEMETRY: Final = web.AppKey("telemetry", Telemetry)
+INTAKE: Final = web.AppKey("intake", Intake)
+POST: Final = web.AppKey("post", Post)
+READINESS: Final = web.AppKey("readiness", Readiness)
+#: Key of the callbacks' tokens and of the cursors of lists.
+CALLBACK_KEY: Final = web.AppKey("callback_key", bytes)

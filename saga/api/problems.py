@@ -1,0 +1,146 @@
+"""Errors as problem documents (RFC 9457), and the one middleware, through which every answer goes.
+
+``type`` is a stable word for programs, a relative URI reference; ``detail`` is for people. A fault of a document
+or a request lists every problem in ``errors``, each with the JSON pointer it stands at.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from pydantic_core import to_json
+
+from saga.api import access
+from saga.api.refusal import Refusal
+from saga.errors import (
+    DefinitionInvalid,
+    InputInvalid,
+    NotYetExecuted,
+    Problem,
+    SagaError,
+    StoreError,
+    UnreadableJournal,
+)
+from saga.intake import Busy, StartUnknown, Stopping
+from saga.post import InboxFull
+
+log = logging.getLogger(__name__)
+
+PROBLEM_JSON: Final = "application/problem+json"
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+
+#: Types of what the framework itself refuses.
+_TYPES: Final[Mapping[int, str]] = {
+    400: "malformed-request",
+    404: "not-found",
+    405: "method-not-allowed",
+    413: "too-large",
+    415: "unsupported-media-type",
+    417: "expectation-failed",
+}
+
+
+@web.middleware
+async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give every request an id and a checked Host, and turn every error into a problem document."""
+    given = request.headers.get("Request-Id")
+    request_id = given if given is not None and _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    try:
+        access.check_host(request)
+        response = await handler(request)
+    except web.HTTPException as error:
+        response = problem_response(_of_framework(error))
+    except SagaError as error:
+        response = problem_response(error if isinstance(error, Refusal) else _of_error(error))
+    except Exception:
+        log.exception("request %s: %s %s failed", request_id, request.method, request.path)
+        response = problem_response(
+            Refusal(500, "internal", "the coordinator failed; its log says why, under this Request-Id")
+        )
+    if not response.prepared:
+        response.headers["Request-Id"] = request_id
+    return response
+
+
+def problem_response(refusal: Refusal) -> web.Response:
+    """Return the answer of a refusal."""
+    body = {
+        "type": refusal.kind,
+        "title": HTTPStatus(refusal.status).phrase,
+        "status": refusal.status,
+        "detail": refusal.detail,
+        **refusal.members,
+    }
+    return web.Response(
+        status=refusal.status, body=to_json(body), content_type=PROBLEM_JSON, headers=refusal.headers
+    )
+
+
+def listed(problems: Iterable[Problem]) -> list[dict[str, Any]]:
+    """Return problems as a document shows them: where, what, and on which line when it was read from text."""
+    return [
+        {"pointer": each.pointer, "detail": each.detail} | ({"line": each.line} if each.line is not None else {})
+        for each in problems
+    ]
+
+
+def invalid(kind: str, problems: Iterable[Problem]) -> Refusal:
+    """Return a 422 that lists what is wrong."""
+    found = listed(problems)
+    detail = f"{len(found)} problems" if len(found) != 1 else found[0]["detail"]
+    return Refusal(422, kind, detail, errors=found)
+
+
+def _of_framework(error: web.HTTPException) -> Refusal:
+    if error.status == 404:
+        return Refusal(404, "not-found", "there is nothing at this address")
+    if error.status == 405:
+        allow = error.headers.get("Allow", "")
+        return Refusal(405, "method-not-allowed", f"only {allow} may be used here", headers={"Allow": allow})
+    if error.status == 413:
+        return too_large()
+    return Refusal(error.status, _TYPES.get(error.status, "error"), error.reason)
+
+
+def too_large() -> Refusal:
+    """Return the refusal of a body over the limit."""
+    return Refusal(413, "too-large", "the body has more than 1,048,576 bytes", headers={"Connection": "close"})
+
+
+_SOON: Final = {"Retry-After": "1"}
+_KINDS: Final[Mapping[type[SagaError], tuple[int, str]]] = {
+    Busy: (429, "too-busy"),
+    InboxFull: (429, "inbox-full"),
+    Stopping: (503, "stopping"),
+    UnreadableJournal: (500, "journal-unreadable"),
+}
+
+
+def _of_error(error: SagaError) -> Refusal:
+    if isinstance(error, DefinitionInvalid):
+        kind = "not-yet-executed" if isinstance(error, NotYetExecuted) else "definition-invalid"
+        return invalid(kind, (each for each in error.problems if each.severity == "error"))
+    if isinstance(error, InputInvalid):
+        return invalid("input-invalid", error.problems)
+    if isinstance(error, StoreError):
+        return _of_store(error)
+    for of, (status, kind) in _KINDS.items():
+        if isinstance(error, of):
+            return Refusal(status, kind, str(error), headers={} if status == 500 else _SOON)
+    log.error("a request failed", exc_info=error)
+    return Refusal(500, "internal", "the coordinator failed; its log says why")
+
+
+def _of_store(error: StoreError) -> Refusal:
+    if isinstance(error, StartUnknown):
+        detail = "whether the saga was started is not known: ask again under the same key"
+        return Refusal(503, "start-unknown", detail, headers=_SOON, id=error.saga_id)
+    log.warning("the store is not available: %s", error)
+    return Refusal(503, "store-unavailable", "the store cannot be reached or is full", headers=_SOON)

@@ -1,0 +1,167 @@
+"""Sagas as they are: one, its journal, what would be undone, and lists."""
+
+from __future__ import annotations
+
+import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any, Final
+
+from aiohttp import web
+from pydantic_core import from_json, to_json
+
+from saga import views
+from saga.api import bodies
+from saga.api.keys import CALLBACK_KEY, POST, STORE
+from saga.changes import Seen
+from saga.journal import replay
+from saga.ports import Listed, Query
+from saga.post import Loaded
+from saga.state import Status
+
+#: Items of a page when nothing is asked, and at most.
+PAGE: Final = 50
+MOST: Final = 200
+
+_FILTERS: Final = {
+    "status": True, "definition": True, "limit": True, "cursor": True,
+    "late": False, "started_after": False, "started_before": False, "start_key": False, "q": False,
+}  # fmt: skip
+_STATUSES: Final = frozenset(status.value for status in Status)
+_PROOF: Final = 9
+
+
+async def show(request: web.Request) -> web.Response:
+    """Show one saga, as it is or as it was after an entry."""
+    if not request.query_string:
+        return bodies.json_response(shown(await found(request, bodies.saga_id_of(request))))
+    query = bodies.query_of(request, {"at": True, "reveal": False})
+    at = bodies.integer(query, "at", 1)
+    loaded = await _loaded(request)
+    if at is None:
+        return bodies.json_response(shown(loaded.seen))
+    if at > len(loaded.entries):
+        raise bodies.bad_parameter("at", f"the journal has {len(loaded.entries)} entries")
+    state = replay(loaded.entries[:at])
+    return bodies.json_response(shown(loaded.seen._replace(state=state)))
+
+
+async def journal(request: web.Request) -> web.Response:
+    """Show every entry of a saga's journal."""
+    loaded = await _loaded(request)
+    return bodies.page(views.journal(loaded.definition, loaded.entries))
+
+
+async def plan(request: web.Request) -> web.Response:
+    """Show what would be sent if the saga were cancelled now."""
+    from saga.simulate import plan as undo_plan  # noqa: PLC0415 - loaded when it is asked for
+
+    seen = await found(request, bodies.saga_id_of(request))
+    return bodies.json_response(undo_plan(seen.definition, seen.state))
+
+
+async def find(request: web.Request) -> web.Response:
+    """List summaries, newest first."""
+    query = bodies.query_of(request, _Filters())
+    limit = bodies.integer(query, "limit", 1, MOST) or PAGE
+    wanted = Query(
+        statuses=_statuses(query),
+        definition=bodies.single(query, "definition"),
+        limit=limit + 1,
+        after=_after(request, bodies.single(query, "cursor")),
+    )
+    rows = await request.app[STORE].list(wanted) if _is_plain(wanted.definition) else []
+    cursor = _cursor(request, rows[limit - 1]) if len(rows) > limit else None
+    return bodies.page([_summary(row) for row in rows[:limit]], cursor)
+
+
+# --------------------------------------------------------------------------- one saga
+
+
+async def found(request: web.Request, saga_id: str) -> Seen:
+    """Return the saga; refuse an id that no saga has."""
+    seen = await request.app[POST].see(saga_id)
+    if seen is None:
+        raise bodies.unknown_saga()
+    return seen
+
+
+async def _loaded(request: web.Request) -> Loaded:
+    loaded = await request.app[POST].load(bodies.saga_id_of(request))
+    if loaded is None:
+        raise bodies.unknown_saga()
+    return loaded
+
+
+def shown(seen: Seen) -> dict[str, Any]:
+    """Return the saga as clients see it."""
+    return views.saga(seen.definition, seen.state, owner=seen.owner, fence=seen.fence)
+
+
+# --------------------------------------------------------------------------- lists
+
+
+class _Filters(dict[str, bool]):
+    """The filters of lists; those of labels have names of their own."""
+
+    def __init__(self) -> None:
+        super().__init__(_FILTERS)
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or str(name).startswith("label.")
+
+
+def _statuses(query: Mapping[str, list[str]]) -> frozenset[str] | None:
+    if "status" not in query:
+        return None
+    wanted = frozenset(word.strip() for text in query["status"] for word in text.split(","))
+    if not wanted <= _STATUSES:
+        raise bodies.bad_parameter("status", f"is one or more of {', '.join(status.value for status in Status)}")
+    return wanted
+
+
+def _is_plain(name: str | None) -> bool:
+    return name is None or (name.isascii() and "\0" not in name)
+
+
+def _summary(row: Listed) -> dict[str, Any]:
+    summary = row.summary
+    said: dict[str, Any] = from_json(summary.body)
+    return {
+        "id": row.id,
+        "definition": {"name": summary.definition, "version": summary.version},
+        "status": summary.status,
+        "late": summary.late,
+        **said,
+        "started_at": views.when(summary.started_at),
+        "updated_at": views.when(summary.updated_at),
+        "ended_at": views.when(summary.ended_at),
+        "owner": row.owner,
+        "fence": row.fence,
+    }
+
+
+def _proof(request: web.Request, said: bytes) -> bytes:
+    return hmac.digest(request.app[CALLBACK_KEY], b"cursor:" + said, sha256)[:_PROOF]
+
+
+def _cursor(request: web.Request, row: Listed) -> str:
+    """Return where the page ends; proved, so that nobody makes one up."""
+    said = to_json([row.summary.started_at, row.id])
+    return urlsafe_b64encode(_proof(request, said) + said).decode().rstrip("=")
+
+
+def _after(request: web.Request, cursor: str | None) -> tuple[float, str] | None:
+    if cursor is None:
+        return None
+    try:
+        text = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+    except ValueError:
+        text = b""
+    proof, said = text[:_PROOF], text[_PROOF:]
+    if not hmac.compare_digest(proof, _proof(request, said)):
+        raise bodies.bad_parameter("cursor", "is not one that a page of this list gave")
+    started_at, saga_id = from_json(said)
+    return float(started_at), saga_id
+

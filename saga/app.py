@@ -1,0 +1,150 @@
+"""The coordinator put together: the only module that knows every other.
+
+What has to be opened and closed stands in one order (:func:`_parts`): the store first, because everything else
+asks it, and closed last; the worker last, because it begins to send as soon as it runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from saga.api import keys
+from saga.api.problems import answer
+from saga.api.routes import add_routes
+from saga.catalogue import Catalogue
+from saga.clock import SystemClock
+from saga.documents import MAX_BYTES
+from saga.errors import StoreUnusable
+from saga.folder import store_folder
+from saga.intake import Intake
+from saga.invoker import HttpInvoker
+from saga.membership import Membership
+from saga.ports import Clock, Invoker, NoTelemetry, Store, Telemetry
+from saga.post import Post
+from saga.sender import Sender
+from saga.sender import Settings as SenderSettings
+from saga.settings import Settings
+from saga.stores.memory import MemoryStore
+from saga.stores.sqlite import SqliteStore
+from saga.worker import Limits, Worker
+
+log = logging.getLogger(__name__)
+
+#: Bytes of the key that callbacks are proved with.
+_KEY_BYTES: Final = 32
+
+
+def build_app(
+    settings: Settings,
+    *,
+    store: Store | None = None,
+    invoker: Invoker | None = None,
+    clock: Clock | None = None,
+    telemetry: Telemetry | None = None,
+) -> web.Application:
+    """Return the coordinator as an application; it opens when it is started, and closes when it is cleaned up.
+
+    Raises :class:`~saga.errors.StoreUnusable` for a store this release does not know.
+    """
+    app = web.Application(middlewares=[answer], client_max_size=MAX_BYTES)
+    clock = clock or SystemClock()
+    store = store or make_store(settings)
+    catalogue = Catalogue(store, clock, frozenset(settings.service))
+    app[keys.SETTINGS] = settings
+    app[keys.CLOCK] = clock
+    app[keys.STORE] = store
+    app[keys.CATALOGUE] = catalogue
+    app[keys.READINESS] = keys.Readiness()
+    app[keys.INVOKER] = invoker or HttpInvoker()
+    app[keys.TELEMETRY] = telemetry or NoTelemetry()
+    app.cleanup_ctx.extend([_store, _invoker, _telemetry, _worker])
+    add_routes(app)
+    return app
+
+
+def make_store(settings: Settings) -> Store:
+    """Return the store that the settings name, not yet opened."""
+    if settings.store == "memory://":
+        return MemoryStore()
+    if settings.store.startswith("sqlite:///"):
+        return SqliteStore(Path(settings.store.removeprefix("sqlite:///")), settings.durability)
+    raise StoreUnusable("MongoDB is not in this release: use sqlite:///saga.db or memory://")
+
+
+async def drain(app: web.Application) -> None:
+    """Take no more work, and let what is under way end: within the grace of the settings."""
+    readiness = app[keys.READINESS]
+    readiness.reason = "it is being stopped"
+    await app[keys.INTAKE].close()
+    await app[keys.WORKER].stop(app[keys.SETTINGS].grace)
+
+
+# --------------------------------------------------------------------------- what is opened and closed
+
+
+async def _store(app: web.Application) -> AsyncIterator[None]:
+    store = app[keys.STORE]
+    await store.open()
+    try:
+        app[keys.CALLBACK_KEY] = await store.secret("callback", secrets.token_bytes(_KEY_BYTES))
+        folder = app[keys.SETTINGS].definitions
+        if folder is not None:
+            await store_folder(app[keys.CATALOGUE], folder)
+        yield
+    finally:
+        await store.close()
+
+
+async def _invoker(app: web.Application) -> AsyncIterator[None]:
+    yield
+    await app[keys.INVOKER].close()
+
+
+async def _telemetry(app: web.Application) -> AsyncIterator[None]:
+    yield
+    await app[keys.TELEMETRY].close()
+
+
+async def _worker(app: web.Application) -> AsyncIterator[None]:
+    settings, store, clock = app[keys.SETTINGS], app[keys.STORE], app[keys.CLOCK]
+    telemetry, catalogue = app[keys.TELEMETRY], app[keys.CATALOGUE]
+    membership = Membership(store, clock, node=_node_name(), ttl=settings.node_ttl)
+    sender = Sender(
+        app[keys.INVOKER],
+        clock,
+        SenderSettings(
+            services=settings.service,
+            secrets=settings.secret,
+            callback_secret=app[keys.CALLBACK_KEY],
+            public_url=settings.callback_url,
+        ),
+        trusted=membership.trusted,
+    )
+    worker = Worker(
+        store, catalogue, sender, clock, telemetry,
+        node=membership.node, membership=membership,
+        limits=Limits(running=settings.max_running, calls=settings.max_calls),
+    )  # fmt: skip
+    app[keys.WORKER] = worker
+    app[keys.INTAKE] = Intake(store, worker, clock, telemetry)
+    app[keys.POST] = Post(store, catalogue, worker, clock)
+    await worker.start()
+    app[keys.READINESS].reason = None
+    try:
+        yield
+    finally:
+        await drain(app)
+
+
+def _node_name() -> str:
+    """Return a name that no other coordinator has, nor this one after a restart."""
+    host = "".join(char for char in socket.gethostname() if char.isascii() and char.isprintable())[:40]
+    return f"{host or 'node'}-{os.getpid()}-{secrets.token_hex(4)}"

@@ -1,0 +1,162 @@
+"""The coordinator as a process: on a socket, until it is told to stop or its store has failed.
+
+A first SIGTERM or SIGINT stops it in good order: not ready any more, no new work, calls in flight awaited within
+the grace; meanwhile callbacks are still taken. A second one ends the process at once, which costs nothing that was
+acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import ssl
+import sys
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+from aiohttp import web
+
+from saga import logs
+from saga.api import keys
+from saga.app import build_app, drain
+from saga.errors import SettingsInvalid, StoreError, StoreUnusable
+from saga.settings import Settings, unknown_variables
+from saga.telemetry import telemetry_from
+
+log = logging.getLogger(__name__)
+
+#: Exit codes.
+OK: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+
+#: Seconds that answers under way have for leaving, once all work is done.
+_LAST_ANSWERS: Final = 2.0
+#: Connections that may wait to be accepted.
+_BACKLOG: Final = 1024
+
+
+class CannotListen(Exception):
+    """The address to listen on cannot be used; the message says why."""
+
+
+def run(settings: Settings) -> int:
+    """Run a coordinator until it is stopped; return the exit code."""
+    logs.configure(settings.log_level)
+    for name in unknown_variables(os.environ):
+        log.warning("%s is no setting of this release, and is not looked at", name)
+    try:
+        return _loop(settings)
+    except (StoreUnusable, CannotListen) as error:
+        print(f"saga: {error}", file=sys.stderr)  # noqa: T201 - the last word of a program
+        return FAILED
+    except SettingsInvalid as error:
+        print(f"saga: it cannot start as it is told to:\n{error}", file=sys.stderr)  # noqa: T201 - likewise
+        return USAGE
+
+
+def _loop(settings: Settings) -> int:
+    try:
+        import uvloop  # noqa: PLC0415 - an optional part
+    except ImportError:
+        return asyncio.run(serve(settings))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(serve(settings))
+
+
+async def serve(settings: Settings) -> int:
+    """Run a coordinator in this loop until it is stopped; return the exit code."""
+    listener = _bind(settings)
+    # A free port is known only now, and participants are told where to call back.
+    settings = replace(settings, port=listener.getsockname()[1])
+    app = build_app(settings, telemetry=telemetry_from(os.environ))
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LAST_ANSWERS)
+    stop = _stop_signals()
+    try:
+        await runner.setup()
+        await _listen(runner, listener, settings)
+        print(f"saga: listening on {settings.address}", flush=True)  # noqa: T201 - for whoever started it
+        return await _until_stopped(app, stop)
+    finally:
+        await runner.cleanup()
+        listener.close()
+
+
+async def _until_stopped(app: web.Application, stop: asyncio.Event) -> int:
+    failed = asyncio.ensure_future(app[keys.STORE].failed())
+    stopped = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({failed, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if failed.done():
+        log.critical("the store has failed, and the coordinator ends: %s", failed.result())
+        return FAILED
+    failed.cancel()
+    log.info("stopping: calls in flight have %g s", app[keys.SETTINGS].grace)
+    with suppress(StoreError):
+        await drain(app)
+    return OK
+
+
+def _stop_signals() -> asyncio.Event:
+    """Return an event that the first signal sets; the second ends the process at once."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, partial(_signalled, stop, number))
+    return stop
+
+
+def _signalled(stop: asyncio.Event, number: signal.Signals) -> None:
+    if stop.is_set():
+        os._exit(128 + number)
+    stop.set()
+
+
+# --------------------------------------------------------------------------- the socket
+
+
+def _bind(settings: Settings) -> socket.socket:
+    """Take the address before anything is opened; nobody can connect yet."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise CannotListen(f"{settings.host} is no address of this machine: {error.strerror}") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setblocking(False)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise _cannot_listen(settings, error) from error
+    return listener
+
+
+async def _listen(runner: web.AppRunner, listener: socket.socket, settings: Settings) -> None:
+    site = web.SockSite(runner, listener, backlog=_BACKLOG, ssl_context=_tls(settings))
+    try:
+        await site.start()
+    except OSError as error:
+        raise _cannot_listen(settings, error) from error
+
+
+def _cannot_listen(settings: Settings, error: OSError) -> CannotListen:
+    why = os.strerror(error.errno) if error.errno else str(error)
+    return CannotListen(
+        f"cannot listen on {settings.address} ({why}): is another coordinator running? "
+        "Stop it, or choose another port with SAGA_PORT or --port"
+    )
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    return context
