@@ -15,6 +15,10 @@ from saga.durations import format_duration, parse_duration
 from saga.errors import DefinitionInvalid
 from saga.graph import Graph
 
+#: A shared machine may be slow at any moment, which says nothing about the code.
+unhurried = settings(deadline=None)
+fewer = settings(deadline=None, max_examples=40)
+
 texts = st.text(st.characters(codec="utf-8"), max_size=8)
 values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
@@ -116,7 +120,7 @@ def definitions(draw: st.DrawFn) -> dict[str, Any]:
     return document
 
 
-@settings(max_examples=40)
+@fewer
 @given(definitions())
 def test_normalising_is_done_once(document: dict[str, Any]) -> None:
     """The normalised document gives an equal definition, and itself again, byte for byte."""
@@ -128,7 +132,7 @@ def test_normalising_is_done_once(document: dict[str, Any]) -> None:
     assert load_definition(json.loads(json.dumps(normalised))) == definition
 
 
-@settings(max_examples=40)
+@fewer
 @given(definitions())
 def test_every_default_is_written_out(document: dict[str, Any]) -> None:
     """No call is left without a policy of its own."""
@@ -141,6 +145,7 @@ def test_every_default_is_written_out(document: dict[str, Any]) -> None:
         assert "after" in step
 
 
+@unhurried
 @given(values)
 def test_no_value_is_too_odd_a_definition(value: Any) -> None:
     """It is refused with problems, or it is one."""
@@ -155,7 +160,7 @@ def test_no_value_is_too_odd_a_definition(value: Any) -> None:
             assert invalid.problems  # noqa: PT017 -- most are refused, some are not
 
 
-@settings(max_examples=40)
+@fewer
 @given(definitions(), st.data())
 def test_a_definition_with_one_odd_member_is_refused_in_words(
     document: dict[str, Any], data: st.DataObject
@@ -170,6 +175,7 @@ def test_a_definition_with_one_odd_member_is_refused_in_words(
         assert all(problem.detail for problem in invalid.problems)  # noqa: PT017 -- some are taken
 
 
+@unhurried
 @given(st.binary(max_size=60) | texts | yaml_pieces | yaml_pieces.map(str.encode), st.booleans())
 def test_no_text_raises_anything_but_problems(text: bytes | str, yaml: bool) -> None:  # noqa: FBT001 -- drawn
     """Whatever the bytes, it is a document or it is refused."""
@@ -182,6 +188,7 @@ def test_no_text_raises_anything_but_problems(text: bytes | str, yaml: bool) -> 
     assert lines[""] >= 1
 
 
+@unhurried
 @given(values)
 def test_json_is_read_as_it_was_written(value: Any) -> None:
     """And with a line for every pointer."""
@@ -191,7 +198,7 @@ def test_json_is_read_as_it_was_written(value: Any) -> None:
     assert max(lines.values()) <= text.count("\n") + 1
 
 
-@settings(max_examples=40)
+@fewer
 @given(values)
 def test_yaml_reads_json_as_json(value: Any) -> None:
     """Every document is the same in both."""
@@ -199,6 +206,7 @@ def test_yaml_reads_json_as_json(value: Any) -> None:
     assert read_document(text, yaml=True)[0] == read_document(text, yaml=False)[0]
 
 
+@unhurried
 @given(st.integers(0, 3650 * 86_400_000))
 def test_a_duration_is_written_as_it_is_read(milliseconds: int) -> None:
     """To the millisecond."""
@@ -206,6 +214,7 @@ def test_a_duration_is_written_as_it_is_read(milliseconds: int) -> None:
     assert parse_duration(format_duration(seconds)) == seconds
 
 
+@unhurried
 @given(st.dictionaries(st.sampled_from("abcdef"), st.lists(st.sampled_from("abcdef"), max_size=3)))
 def test_a_graph_is_sorted_or_has_a_cycle(after: dict[str, list[str]]) -> None:
     """One or the other, and what is upstream of a step stands before it."""

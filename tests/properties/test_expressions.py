@@ -6,7 +6,7 @@ import json
 from typing import Any
 from urllib.parse import unquote
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saga.expressions import (
@@ -20,6 +20,9 @@ from saga.expressions import (
     truth,
     without_members,
 )
+
+#: A shared machine may be slow at any moment, which says nothing about the code.
+unhurried = settings(deadline=None)
 
 #: Text as documents hold it: no half of a surrogate pair.
 texts = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -76,12 +79,14 @@ def quoted(keys: list[str]) -> str:
     return ".".join(json.dumps(key) for key in keys)
 
 
+@unhurried
 @given(values)
 def test_a_value_passes_through_one_expression_unchanged(value: Any) -> None:
     """With its JSON type, whatever it is."""
     assert json.dumps(evaluate("${input}", {"input": value})) == json.dumps(value)
 
 
+@unhurried
 @given(st.lists(texts, min_size=1, max_size=4), values)
 def test_a_dotted_path_finds_what_is_there(keys: list[str], value: Any) -> None:
     """Through any keys, and nothing once the last is taken away."""
@@ -94,6 +99,7 @@ def test_a_dotted_path_finds_what_is_there(keys: list[str], value: Any) -> None:
     assert (output, missing) == (None, ("",))
 
 
+@unhurried
 @given(values)
 def test_a_value_without_expressions_is_its_own_result(value: Any) -> None:
     """Once each ``${`` in it is doubled."""
@@ -103,6 +109,7 @@ def test_a_value_without_expressions_is_its_own_result(value: Any) -> None:
     assert evaluate(escaped, {}) == value
 
 
+@unhurried
 @given(expressions, values)
 def test_no_expression_raises_anything_unforeseen(expression: str, value: Any) -> None:
     """It is invalid, it finds nothing, or it gives JSON."""
@@ -119,6 +126,7 @@ def test_no_expression_raises_anything_unforeseen(expression: str, value: Any) -
         assert truth(template, scope) is False
 
 
+@unhurried
 @given(texts)
 def test_no_text_is_too_odd_to_be_looked_at(text: str) -> None:
     """It is a template or it is invalid."""
@@ -129,6 +137,7 @@ def test_no_text_is_too_odd_to_be_looked_at(text: str) -> None:
     evaluate_members(text, {})
 
 
+@unhurried
 @given(texts)
 def test_a_path_keeps_its_depth_whatever_the_value(value: str) -> None:
     """And the participant reads the very value out of its segment."""
@@ -143,6 +152,7 @@ def test_a_path_keeps_its_depth_whatever_the_value(value: str) -> None:
     assert unquote(path.split("/")[2]) == value
 
 
+@unhurried
 @given(texts)
 def test_a_header_is_one_line_whatever_the_value(value: str) -> None:
     """Or it is nothing."""
@@ -153,6 +163,7 @@ def test_a_header_is_one_line_whatever_the_value(value: str) -> None:
     assert not set("\r\n\x00") & set("".join(map(str, parts)))
 
 
+@unhurried
 @given(st.dictionaries(texts, st.sampled_from(["${input}", "${absent}", "x ${absent}", "plain"]), max_size=6))
 def test_members_that_were_nothing_are_absent_and_no_others(template: dict[str, str]) -> None:
     """The pointers lead exactly to them."""
@@ -162,6 +173,7 @@ def test_members_that_were_nothing_are_absent_and_no_others(template: dict[str, 
     assert set(output) == set(template)
 
 
+@unhurried
 @given(values, values)
 def test_evaluation_is_the_same_every_time(left: Any, right: Any) -> None:
     """The bytes of a request must not differ between attempts."""

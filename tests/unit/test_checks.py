@@ -965,7 +965,8 @@ def test_a_stored_definition_is_loaded_without_being_judged() -> None:
     """What an earlier release accepted has to run on."""
     stored = {**parsed(saga()).document(), "timeout": "0s"}
     assert load_definition(stored).timeout == 0
-    for unknown in ({**stored, "future": 1}, [], None):
+    odd: tuple[object, ...] = ({**stored, "future": 1}, [], None)
+    for unknown in odd:
         with pytest.raises(DefinitionInvalid):
             load_definition(unknown)
 
@@ -995,7 +996,7 @@ def test_what_is_no_json_is_no_document(value: object) -> None:
 
 def test_a_document_with_thousands_of_problems_is_answered_soon() -> None:
     """The first hundred of them are enough to begin with."""
-    unknown: dict[str, Any] = {f"colour{at}": at for at in range(1_000)}
+    unknown = dict.fromkeys(f"colour{at}" for at in range(1_000))
     assert len(errors(saga(step(**unknown)))) == 100
     wrong = saga(*(step(f"s{n}", action=call(body=[f"${{steps.x{n}}}"] * 10)) for n in range(50)))
     assert len(problems(wrong)) == 100

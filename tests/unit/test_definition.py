@@ -425,7 +425,7 @@ def test_every_part_can_be_made_in_python() -> None:
     "make",
     [
         lambda: Step(name="Not A Name"),
-        lambda: Action(**{"url": "http://a", "colour": 1}),
+        lambda: Action.model_validate({"url": "http://a", "colour": 1}),
         lambda: Retry(attempts=0),
         lambda: Retry(attempts=True),
         lambda: Action(timeout="soon"),
