@@ -79,12 +79,12 @@ def make_store(settings: Settings) -> Store:
     raise StoreUnusable("MongoDB is not in this release: use sqlite:///saga.db or memory://")
 
 
-async def drain(app: web.Application) -> None:
-    """Take no more work, and let what is under way end: within the grace of the settings."""
-    readiness = app[keys.READINESS]
-    readiness.reason = "it is being stopped"
-    await app[keys.INTAKE].close()
-    await app[keys.WORKER].stop(app[keys.SETTINGS].grace)
+async def drain(app: web.Application, grace: float) -> None:
+    """Take no more work, and let what is under way end, within so many seconds."""
+    app[keys.READINESS].reason = "it is being stopped"
+    app[keys.WORKER].refuse()
+    await app[keys.INTAKE].close(grace)
+    await app[keys.WORKER].stop(grace)
 
 
 # --------------------------------------------------------------------------- what is opened and closed
@@ -141,7 +141,7 @@ async def _worker(app: web.Application) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await drain(app)
+        await drain(app, settings.grace)
 
 
 def _node_name() -> str:

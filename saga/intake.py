@@ -153,9 +153,10 @@ class Intake:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.debug("a start failed: %s", error)
 
-    async def close(self) -> None:
-        """Let the starts that are being written end."""
-        await asyncio.gather(*self._starting, return_exceptions=True)
+    async def close(self, grace: float) -> None:
+        """Let the starts that are being written end, within so many seconds."""
+        if self._starting:
+            await asyncio.wait(self._starting, timeout=grace)
 
     async def find(self, identity: Identity) -> Accepted | None:
         """Return the saga this start was accepted for before, None when there is none.

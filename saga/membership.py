@@ -2,7 +2,7 @@
 
 The store is authoritative. A node writes a rising ``beat``; an observer that has seen the same beat for the TTL on
 its own monotonic clock buries the node, which raises the fence of everything it owned. No clocks are compared.
-A node trusts its own beat until *start of the write + TTL − margin*: counted from the start, so that a write that
+A node trusts its own beat until *start of the write + TTL - margin*: counted from the start, so that a write that
 was slow but succeeded cannot stretch the trust. Local time is used only to stop sooner, never to go on longer.
 """
 

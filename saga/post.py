@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,8 +83,8 @@ class Post:
         loaded = await self.load(saga_id)
         return None if loaded is None else loaded.seen
 
-    def watch(self, saga_id: str) -> Watch:
-        """Return a watch for the saga's end, to be used in a ``with`` statement around what may lead to it."""
+    def watch(self, saga_id: str) -> AbstractContextManager[Watch]:
+        """Notice the saga's end within a ``with`` statement, which has to stand around what may lead to it."""
         return self._worker.changes.watch(saga_id, only_end=True)
 
     async def ended(self, watch: Watch, seen: Seen, seconds: float) -> Seen:

@@ -14,9 +14,9 @@ import signal
 import socket
 import ssl
 import sys
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from typing import Final
 
 from aiohttp import web
@@ -24,7 +24,7 @@ from aiohttp import web
 from saga import logs
 from saga.api import keys
 from saga.app import build_app, drain
-from saga.errors import SettingsInvalid, StoreError, StoreUnusable
+from saga.errors import SettingsInvalid, StoreUnusable
 from saga.settings import Settings, unknown_variables
 from saga.telemetry import telemetry_from
 
@@ -62,10 +62,10 @@ def run(settings: Settings) -> int:
 
 def _loop(settings: Settings) -> int:
     try:
-        import uvloop  # noqa: PLC0415 - an optional part
-    except ImportError:
-        return asyncio.run(serve(settings))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        factory = import_module("uvloop").new_event_loop
+    except ImportError:  # an optional part
+        factory = None
+    with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(serve(settings))
 
 
@@ -94,11 +94,12 @@ async def _until_stopped(app: web.Application, stop: asyncio.Event) -> int:
     stopped.cancel()
     if failed.done():
         log.critical("the store has failed, and the coordinator ends: %s", failed.result())
+        await drain(app, 0.0)
         return FAILED
     failed.cancel()
-    log.info("stopping: calls in flight have %g s", app[keys.SETTINGS].grace)
-    with suppress(StoreError):
-        await drain(app)
+    grace = app[keys.SETTINGS].grace
+    log.info("stopping: calls in flight have %g s", grace)
+    await drain(app, grace)
     return OK
 
 

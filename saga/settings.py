@@ -158,11 +158,13 @@ class Settings:
     admin_token: str | None = _setting(
         None, _token, "text", "Bearer token that may do everything; without one only loopback is open.", hidden=True
     )
-    tls_certificate: Path | None = _setting(
+    tls_certificate: Path | None = _setting(  # noqa: RUF009 - a frozen field
         None, _file, "file", "Certificate chain (PEM) to serve HTTPS with; needs `SAGA_TLS_KEY`."
     )
-    tls_key: Path | None = _setting(None, _file, "file", "Private key (PEM) of the certificate.")
-    definitions: Path | None = _setting(
+    tls_key: Path | None = _setting(  # noqa: RUF009 - a frozen field
+        None, _file, "file", "Private key (PEM) of the certificate."
+    )
+    definitions: Path | None = _setting(  # noqa: RUF009 - a frozen field
         None, _folder, "folder", "Definitions (`.yaml`, `.yml`, `.json`) that are stored when it starts."
     )
     max_running: int = _setting(

@@ -88,6 +88,7 @@ class Worker:
         self._look = asyncio.Event()
         self._idle = asyncio.Event()
         self.stopping = False
+        self._left = False
 
     # ----------------------------------------------------------------- life
 
@@ -99,13 +100,18 @@ class Worker:
             loops += [self._membership.beating(self), self._membership.observing(self)]
         self._loops = [asyncio.create_task(loop) for loop in loops]
 
+    def refuse(self) -> None:
+        """Take no more work, send nothing more, and keep nobody waiting."""
+        self.stopping = True
+        self.slots.close()
+        self.changes.wake()
+
     async def stop(self, grace: float) -> None:
         """Take no more work, let calls end for up to ``grace`` seconds, record them, and hand over the rest."""
-        if self.stopping:
+        self.refuse()
+        if self._left:
             return
-        self.stopping = True
-        self.changes.wake()
-        self.slots.close()
+        self._left = True
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)

@@ -28,6 +28,7 @@ JSON: Final = "application/json"
 #: Longest id of a route that is looked up; children's ids may be longer than those a client chooses.
 _LONGEST_ID: Final = 4096
 _LARGEST: Final = 2**31 - 1
+_REQUIRED: Final = object()
 
 
 class Body(BaseModel):
@@ -78,11 +79,11 @@ B = TypeVar("B", bound=Body)
 # --------------------------------------------------------------------------- bodies
 
 
-async def read_value(request: web.Request, *, required: bool = True) -> Any:
-    """Return the JSON value of the body; an empty object for an empty body that need not be there."""
+async def read_value(request: web.Request, *, empty: Any = _REQUIRED) -> Any:
+    """Return the JSON value of the body, or ``empty`` for a body that is empty and need not be there."""
     text = await _read(request)
-    if not text and not required:
-        return {}
+    if not text and empty is not _REQUIRED:
+        return empty
     if request.content_type != JSON or not _is_utf8(request):
         raise Refusal(415, "unsupported-media-type", "the body must be application/json in UTF-8")
     try:
@@ -94,7 +95,7 @@ async def read_value(request: web.Request, *, required: bool = True) -> Any:
 
 async def read_body(request: web.Request, model: type[B], *, required: bool = True) -> tuple[B, Any]:
     """Return the body as its model, and as it was sent."""
-    value = await read_value(request, required=required)
+    value = await read_value(request, empty=_REQUIRED if required else {})
     try:
         return model.model_validate(value), value
     except ValidationError as error:

@@ -50,7 +50,7 @@ async def command(request: web.Request) -> web.Response:
 async def signal(request: web.Request) -> web.Response:
     """Send a signal to a saga; it is kept until a step waits for it."""
     saga_id, name = bodies.saga_id_of(request), request.match_info["name"]
-    payload = await bodies.read_value(request, required=False)
+    payload = await bodies.read_value(request, empty=None)
     seen = await found(request, saga_id)
     if not any(step.signal is not None and step.signal.name == name for step in seen.definition.steps):
         raise Refusal(404, "signal-unknown", f"{seen.state.definition} has no signal of this name")

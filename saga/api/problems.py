@@ -66,6 +66,7 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         )
     if not response.prepared:
         response.headers["Request-Id"] = request_id
+        response.headers["Server"] = "saga"
     return response
 
 
