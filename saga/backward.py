@@ -49,13 +49,20 @@ def footprints(definition: SagaDefinition, state: SagaState) -> list[Footprint]:
             name=unit.name,
             step=step.name,
             after=step.after,
-            effect=_EFFECTS[unit.status],
+            effect=_effect(step, unit),
             undo=_UNDOS[unit.undo_status],
             compensatable=compensatable(step),
         )
         for step in definition.steps
-        for unit in (state.units(step.name) or (state.step(step.name),))
+        for unit in state.units(step.name)
     ]
+
+
+def _effect(step: Step, unit: StepState) -> Effect:
+    # Instances leave effects, never the step they are instances of; an empty array has none.
+    if step.for_each is not None and unit.name == step.name:
+        return Effect.NEVER_INVOKED
+    return _EFFECTS[unit.status]
 
 
 def undo_plan(definition: SagaDefinition, state: SagaState) -> CompensationPlan:
