@@ -33,9 +33,7 @@ import ssl
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
-from datetime import UTC, datetime
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -43,11 +41,11 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import AddrInfoType, Connection
-from multidict import CIMultiDict
 from yarl import URL
 
 from saga.addresses import is_refused
 from saga.bodies import Collector, Fault, Unreadable
+from saga.headers import OURS, attempt_headers
 from saga.ports import Answer, Answered, Invocation, NoAnswer, NotSent, Poll
 
 #: Seconds to make a connection in: resolving, connecting, TLS.
@@ -81,7 +79,7 @@ class HttpInvoker:
         Of the invocation's own headers those that would change the framing or pass for ours are left out.
         """
         try:
-            headers = _headers(invocation)
+            headers = attempt_headers(invocation)
         except (ValueError, OverflowError, OSError) as error:  # of times: which one depends on the platform
             return NotSent(detail=f"the request cannot be made: {error}"[:MAX_DETAIL])
         return await self._exchange(
@@ -90,8 +88,7 @@ class HttpInvoker:
 
     async def poll(self, poll: Poll) -> Answer:
         """Ask once about a pending invocation."""
-        headers = CIMultiDict(_OURS)
-        headers.update(poll.headers)
+        headers = {**OURS, **poll.headers}
         return await self._exchange("GET", poll.url, headers, None, poll.timeout)
 
     async def close(self) -> None:
@@ -104,23 +101,24 @@ class HttpInvoker:
             await self._session.close()
 
     async def _exchange(
-        self, method: str, url: str, headers: CIMultiDict[str], body: bytes | None, timeout: float
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, limit: float
     ) -> Answer:
         if self._closed:
             return NotSent(detail=_STOPPING)
-        if not _VISIBLE.fullmatch(url):
-            return NotSent(detail="the address holds characters that are not percent-encoded")
-        wire, deadline = _Wire(headers), asyncio.timeout(timeout)
+        address = _address(url)
+        if address is None:
+            return NotSent(detail="the address is malformed, or not percent-encoded")
+        wire, deadline = _Wire(headers), asyncio.timeout(limit)
         self._deadlines.add(deadline)
         try:
             async with deadline:
                 response = await self._open().request(
                     method,
-                    URL(url, encoded=True),  # the path goes out as it is given
+                    address,
                     data=body,
                     skip_auto_headers=_NO_TYPE if body is None else None,
                     allow_redirects=False,
-                    timeout=_timeouts(timeout),
+                    timeout=_timeouts(limit),
                     middlewares=(wire,),
                 )
                 await wire.read(response)
@@ -150,65 +148,19 @@ class HttpInvoker:
         return self._session
 
 
-# --------------------------------------------------------------------------- headers
+# --------------------------------------------------------------------------- address
 
 _STOPPING: Final = "the coordinator is stopping"
 _VISIBLE: Final = re.compile(r"[!-~]+")
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NO_TYPE: Final = ("Content-Type",)
 
-#: Of a definition's headers, those that are ours or belong to the connection.
-_NOT_THEIRS: Final = re.compile(
-    r"host|content-.*|transfer-encoding|connection|keep-alive|te|trailer|upgrade|expect|accept-encoding"
-    r"|proxy-.*|idempotency-key|saga-.*|traceparent|tracestate",
-    re.IGNORECASE,
-)
 
-
-def _version() -> str:
+def _address(url: str) -> URL | None:
+    """Return the address with its path as it is given, None when it cannot stand in a request line."""
     try:
-        return version("saga-coordinator")
-    except PackageNotFoundError:  # run from a source tree
-        return "0"
-
-
-_OURS: Final = CIMultiDict({"User-Agent": f"saga-coordinator/{_version()}", "Accept-Encoding": "identity"})
-
-
-def _headers(invocation: Invocation) -> CIMultiDict[str]:
-    """Return the headers of an attempt; raises ``ValueError`` for a name that is none."""
-    headers = CIMultiDict(_OURS)
-    for name, value in invocation.headers.items():
-        if not _TOKEN.fullmatch(name):
-            raise ValueError("the name of a header is not one")
-        if not _NOT_THEIRS.fullmatch(name):
-            headers[name] = value
-    headers.update(
-        {
-            "Idempotency-Key": invocation.key,
-            "Saga-Id": invocation.saga_id,
-            "Saga-Definition": invocation.definition,
-            "Saga-Step": invocation.step,
-            "Saga-Phase": invocation.phase,
-            "Saga-Attempt": str(invocation.attempt),
-            "Saga-Fence": str(invocation.fence),
-            "Saga-Deadline": _rfc3339(invocation.deadline),
-        }
-    )
-    for name, optional in (
-        ("Content-Type", None if invocation.body is None else "application/json"),
-        ("Saga-Action-Key", invocation.action_key),
-        ("Saga-Callback", invocation.callback),
-        ("traceparent", invocation.traceparent),
-        ("tracestate", invocation.tracestate),
-    ):
-        if optional is not None:
-            headers[name] = optional
-    return headers
-
-
-def _rfc3339(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+        return URL(url, encoded=True) if _VISIBLE.fullmatch(url) else None
+    except ValueError:  # a port that is none, a bracket left open
+        return None
 
 
 # --------------------------------------------------------------------------- one request on its way
@@ -269,7 +221,7 @@ class _Wire:
 
     __slots__ = ("_body", "_headers", "_request", "_response")
 
-    def __init__(self, headers: CIMultiDict[str]) -> None:
+    def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = headers
         self._request: aiohttp.ClientRequest | None = None
         self._response: aiohttp.ClientResponse | None = None
@@ -280,7 +232,9 @@ class _Wire:
     ) -> aiohttp.ClientResponse:
         """Stand between aiohttp's loop of repetitions and the connection: it never sees a reason to repeat."""
         self._request = request
-        request.headers.update(self._headers)  # here and not with the request, where it costs a tenth of a call
+        request.headers.update(
+            self._headers
+        )  # here and not with the request, where it costs a tenth of a call
         for _ in range(_BAD_CONNECTIONS):
             try:
                 return await handler(request)
@@ -291,7 +245,7 @@ class _Wire:
         raise _Lost from ConnectionError("no connection of the pool could be used")
 
     async def read(self, response: aiohttp.ClientResponse) -> None:
-        """Read the whole body; raises when it has none, is too large or does not inflate."""
+        """Read the whole body; raises when it is cut, too large or does not inflate."""
         self._response = response
         self._body = body = Collector(response.headers.get("Content-Encoding"))
         content = response.content
@@ -337,41 +291,46 @@ def _timeouts(timeout: float) -> aiohttp.ClientTimeout:
 
 
 def _plain(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return names in lower case and values that are text: of other bytes than UTF-8 nothing is left."""
+    """Return names in lower case and values that are text: bytes that are not UTF-8 are replaced."""
     plain: dict[str, str] = {}
-    for given, value in headers.items():
-        name = given.lower()
-        if not value.isascii():
-            value = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    for given, raw in headers.items():
+        name, value = given.lower(), raw
+        if not raw.isascii():
+            value = raw.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         plain[name] = f"{plain[name]}, {value}" if name in plain else value
     return plain
 
 
+#: Said of errors that have nothing of their own to say.
+_WORDS: Final = (
+    (aiohttp.ClientResponseError, "the answer is not HTTP"),
+    (aiohttp.ServerDisconnectedError, "the connection was closed before an answer"),
+    (aiohttp.InvalidURL, "the address is malformed"),
+)
+
+
 def _why(error: Exception, *, sent: bool) -> str:
     """Return a few words for a person; never an address, which may hold a secret."""
-    match error:
-        case TimeoutError():
-            return "no answer in time" if sent else "no connection in time"
-        case aiohttp.ClientConnectorDNSError():
-            return f"name not found: {error.host}"
-        case aiohttp.ClientConnectorCertificateError():
-            cause = error.certificate_error
-            return f"TLS failure: {getattr(cause, 'verify_message', None) or cause}"
-        case aiohttp.ClientConnectorError():
-            kind = "TLS failure" if isinstance(error.os_error, ssl.SSLError) else "no connection"
-            return f"{kind}: {_os_error(error.os_error)}"
-        case aiohttp.ClientResponseError():
-            return "the answer is not HTTP"
-        case aiohttp.ServerDisconnectedError():
-            return "the connection was closed before an answer"
-        case aiohttp.InvalidURL():
-            return "the address is malformed"
-        case OSError():
-            return _os_error(error)
-        case _:
-            return (
-                f"{type(error).__name__}: {error}" if isinstance(error, ValueError) else type(error).__name__
-            )
+    if isinstance(error, TimeoutError):
+        return "no answer in time" if sent else "no connection in time"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return _unconnected(error)
+    for kind, words in _WORDS:
+        if isinstance(error, kind):
+            return words
+    if isinstance(error, OSError):
+        return _os_error(error)
+    return f"{type(error).__name__}: {error}" if isinstance(error, ValueError) else type(error).__name__
+
+
+def _unconnected(error: aiohttp.ClientConnectorError) -> str:
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"name not found: {error.host}"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        cause = error.certificate_error
+        return f"TLS failure: {getattr(cause, 'verify_message', None) or cause}"
+    kind = "TLS failure" if isinstance(error.os_error, ssl.SSLError) else "no connection"
+    return f"{kind}: {_os_error(error.os_error)}"
 
 
 def _os_error(error: OSError) -> str:

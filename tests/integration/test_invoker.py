@@ -76,7 +76,7 @@ class HostileProcess:
 
 @pytest.fixture(scope="module")
 def pem(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
-    """A self-signed certificate for localhost with its key, or None where there is no openssl."""
+    """Make a self-signed certificate for localhost with its key, or None where there is no openssl."""
     openssl = shutil.which("openssl")
     if openssl is None:
         return None
@@ -91,7 +91,7 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
 
 @pytest.fixture(scope="module")
 def process(pem: Path | None) -> Iterator[HostileProcess]:
-    """The hostile participant."""
+    """Run the hostile participant."""
     process = HostileProcess(pem)
     yield process
     process.close()
@@ -99,14 +99,14 @@ def process(pem: Path | None) -> Iterator[HostileProcess]:
 
 @pytest.fixture
 def hostile(process: HostileProcess) -> HostileProcess:
-    """The hostile participant, which has seen nothing yet."""
+    """Return the hostile participant, which has seen nothing yet."""
     process.forget()
     return process
 
 
 @pytest.fixture
 async def invoker() -> AsyncIterator[HttpInvoker]:
-    """An invoker with no connections yet."""
+    """Make an invoker with no connections yet."""
     invoker = HttpInvoker()
     yield invoker
     await invoker.close()
@@ -131,6 +131,11 @@ def an_invocation(url: str, **changes: Any) -> Invocation:
         "fence": 1,
     }
     return Invocation(**{**fields, **changes})
+
+
+async def one_turn() -> None:
+    """Let the event loop turn once."""
+    await asyncio.sleep(0)  # noqa: TID251 - no time passes
 
 
 def answered(answer: Answer) -> Answered:
@@ -303,16 +308,19 @@ async def test_connections_are_kept(invoker: HttpInvoker, hostile: HostileProces
     assert len({one["connection"] for one in hostile.seen()}) == 1
 
 
+@pytest.mark.parametrize("turns", [0, 10])
 @pytest.mark.parametrize("misdeed", ["/-/close-idle", "/-/speak-idle"])
 async def test_a_connection_that_went_bad_while_idle_is_not_used(
-    invoker: HttpInvoker, hostile: HostileProcess, misdeed: str
+    invoker: HttpInvoker, hostile: HostileProcess, misdeed: str, turns: int
 ) -> None:
-    """The event loop has not run since: the connection itself tells, and another one is taken.
+    """Whether or not the event loop has turned since, and noticed: another connection is taken.
 
     Were it used, its closing would leave a needless doubt, and a stray answer would pass for ours.
     """
     answered(await invoker.invoke(an_invocation(hostile.url("/ok"))))
     hostile.control("POST", misdeed)
+    for _ in range(turns):
+        await one_turn()
     answer = answered(await invoker.invoke(an_invocation(hostile.url("/ok"))))
     assert answer.body == b'{"ok": true}'
     assert len(hostile.seen()) == 2
@@ -386,6 +394,24 @@ async def test_a_connection_that_is_never_accepted_is_certain(invoker: HttpInvok
     assert answer == NotSent(detail="no connection in time")
 
 
+async def test_connecting_has_a_limit_of_its_own(
+    invoker: HttpInvoker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attempt may take minutes, making its connection may not."""
+    monkeypatch.setattr("saga.invoker.CONNECT_TIMEOUT", 0.1)
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        first.connect(full.getsockname())
+        second.setblocking(False)
+        second.connect_ex(full.getsockname())
+        began = time.monotonic()
+        url = f"http://127.0.0.1:{full.getsockname()[1]}/"
+        answer = await invoker.invoke(an_invocation(url, timeout=77.7))
+    assert answer == NotSent(detail="no connection in time")
+    assert time.monotonic() - began < 2
+
+
 async def test_plain_text_where_tls_belongs_is_certain(invoker: HttpInvoker, hostile: HostileProcess) -> None:
     """A handshake that fails comes before the request, and there is no falling back to plain text."""
     answer = await invoker.invoke(an_invocation(hostile.url("/ok").replace("http:", "https:")))
@@ -457,6 +483,8 @@ async def test_a_resolver_that_hangs_for_one_name_holds_up_no_other(
         asyncio.create_task(invoker.invoke(an_invocation(f"http://slow{n}.example/", timeout=0.5)))
         for n in range(40)
     ]
+    for _ in range(10):  # turns of the event loop, in which every look-up is asked for
+        await one_turn()
     quick = await invoker.invoke(an_invocation(f"http://localhost:{hostile.ports['port']}/ok"))
     waiting = [task for task in stuck if not task.done()]
     late = await asyncio.gather(*stuck)
@@ -627,7 +655,7 @@ async def test_cancellation_goes_through(invoker: HttpInvoker, hostile: HostileP
     """Who cancels a call is not answered, and the next call is not harmed."""
     call = asyncio.create_task(invoker.invoke(an_invocation(hostile.url("/silent"))))
     while not hostile.seen():
-        await asyncio.sleep(0)
+        await one_turn()
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
@@ -640,7 +668,7 @@ async def test_closing_ends_calls_in_flight_at_once(hostile: HostileProcess) -> 
     silent = asyncio.create_task(invoker.invoke(an_invocation(hostile.url("/silent"))))
     drip = asyncio.create_task(invoker.invoke(an_invocation(hostile.url("/drip-body"))))
     while len(hostile.seen()) < 2:
-        await asyncio.sleep(0)
+        await one_turn()
     await invoker.close()
     await invoker.close()
     in_doubt, begun = await asyncio.wait_for(asyncio.gather(silent, drip), 1)
