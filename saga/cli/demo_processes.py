@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,9 @@ from saga.cli.http import Api
 
 #: The port of the coordinator, if it is free.
 PORT = 7242
-#: Seconds a process may take to start, and to stop before it is killed.
-_START, _STOP = 30.0, 5.0
-#: Seconds between two questions whether it is ready.
-_PAUSE = 0.02
+_ADDRESS = re.compile(r"https?://\S+")
+#: Seconds a process may take to stop before it is killed.
+_STOP = 5.0
 #: Lines of a process's complaints that are shown.
 _SHOWN = 8
 
@@ -42,14 +41,14 @@ def example() -> Path:
     )
 
 
-def free_port(preferred: int) -> int:
-    """Return a port nobody listens on: the preferred one if it is free."""
-    for port in (preferred, 0):
-        with socket.socket() as probe, suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
             probe.bind(("127.0.0.1", port))
-            return int(probe.getsockname()[1])
-    raise Failure("no port is free on this machine", Exit.UNREACHABLE)
+        except OSError:
+            return False
+    return True
 
 
 @contextmanager
@@ -59,7 +58,7 @@ def participants(folder: Path) -> Iterator[tuple[subprocess.Popen[str], Mapping[
     path = os.pathsep.join(filter(None, (str(source.parent), os.environ.get("PYTHONPATH"))))
     arguments = ("-P", "-m", source.name, "--port-base", "0", "--watch-stdin", "--data", str(folder))
     with _running(arguments, {**os.environ, "PYTHONPATH": path}, folder / "participants.log") as process:
-        line = process.stdout.readline() if process.stdout is not None else ""
+        line = _first_line(process)
         if not line:
             raise _died("the participants", folder / "participants.log")
         yield process, json.loads(line)
@@ -68,12 +67,18 @@ def participants(folder: Path) -> Iterator[tuple[subprocess.Popen[str], Mapping[
 @contextmanager
 def coordinator(folder: Path, services: Mapping[str, str]) -> Iterator[tuple[subprocess.Popen[str], Api]]:
     """Run a coordinator with a store of its own; yields its process and its API."""
-    port, log = free_port(PORT), folder / "coordinator.log"
+    port, log = PORT if _is_free(PORT) else 0, folder / "coordinator.log"
     arguments = ("-P", "-m", "saga", "serve", "--watch-stdin", "--port", str(port), "--grace", "1s")
     with _running(arguments, _environment(folder, services), log) as process:
-        api = Api(f"http://127.0.0.1:{port}", None)
-        _await_ready(process, api, log)
-        yield process, api
+        # It says where it listens once it is ready.
+        address = _ADDRESS.search(_first_line(process))
+        if address is None:
+            raise _died("the coordinator", log)
+        yield process, Api(address[0], None)
+
+
+def _first_line(process: subprocess.Popen[str]) -> str:
+    return process.stdout.readline() if process.stdout is not None else ""
 
 
 def _environment(folder: Path, services: Mapping[str, str]) -> dict[str, str]:
@@ -112,18 +117,6 @@ def _stop(process: subprocess.Popen[Any]) -> None:
     for stream in (process.stdin, process.stdout):
         if stream is not None:
             stream.close()
-
-
-def _await_ready(process: subprocess.Popen[str], api: Api, log: Path) -> None:
-    until = time.monotonic() + _START
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            raise _died("the coordinator", log)
-        with suppress(Unreachable):
-            api.get("/readyz")
-            return
-        time.sleep(_PAUSE)
-    raise Unreachable(f"the coordinator did not become ready within {_START:g} s")
 
 
 def _died(who: str, log: Path) -> Unreachable:

@@ -37,7 +37,7 @@ class Exit(IntEnum):
     PIPE_CLOSED = 141  #: as a program ends that a closed pipe has killed
 
 
-def end(code: Exit) -> NoReturn:
+def end(code: int) -> NoReturn:
     """End the command with that exit code, saying nothing more."""
     raise click.exceptions.Exit(code)
 
@@ -79,8 +79,8 @@ class Refused(Failure):
         self.status = status
         #: The problem document.
         self.problem = document
-        #: The last part of its type, such as ``pivot-passed``.
-        self.type = re.split("[/:#]", str(document.get("type", "")))[-1]
+        #: Such as ``pivot-passed``.
+        self.type = _type(document)
 
     def document(self) -> Mapping[str, Any]:
         """Return the problem document as the server gave it."""
@@ -110,11 +110,17 @@ def _exit(status: int) -> Exit:
 
 
 def _headline(status: int, document: Mapping[str, Any]) -> str:
-    title, detail = str(document.get("title") or ""), str(document.get("detail") or "")
-    said = f"{title}: {detail}" if title and detail and title != detail else title or detail
+    kind, detail = _type(document).replace("-", " "), str(document.get("detail") or "")
+    said = ": ".join(filter(None, (kind or str(document.get("title") or ""), detail)))
     if status == 401:
         said = f"{said or 'not authorised'}; set SAGA_TOKEN to a token of this server"
     return said or f"the server answered {status}"
+
+
+def _type(document: Mapping[str, Any]) -> str:
+    """Return the last part of the type of a problem, such as ``pivot-passed``; "" when it has none."""
+    kind = str(document.get("type") or "about:blank")
+    return "" if kind == "about:blank" else re.split("[/:#]", kind)[-1]
 
 
 def _problems(document: Mapping[str, Any]) -> Iterator[Problem]:

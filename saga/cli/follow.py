@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from saga.cli import output
-from saga.cli.failures import Exit, Unreachable
+from saga.cli.failures import Exit, Failure
 from saga.cli.narrate import Entry, sentence, tell
 from saga.cli.options import segment
 from saga.cli.output import Cell, clean
@@ -18,14 +19,15 @@ if TYPE_CHECKING:
     from saga.cli.http import Api
 
 Saga = Mapping[str, Any]
-Show = Callable[[Entry], None]
+#: Shown the saga and its new entries, whenever there are any.
+Show = Callable[[Saga, Sequence[Entry]], None]
 
 #: Statuses in which nothing more happens by itself.
 AT_REST = frozenset({"completed", "compensated", "abandoned", "parked"})
-#: Entries after which a look at the saga says whether it is at rest.
-_TELLING = frozenset({"saga_completed", "saga_compensated", "saga_abandoned", "saga_parked"})
-#: Times a lost stream is taken up again without an entry in between, and the seconds before each.
-_LOSSES, _PAUSE = 5, 1.0
+#: Seconds between two looks: at first, and at most when nothing happens.
+_SOON, _LATEST = 0.05, 1.0
+#: Looks in a row that may find nobody, as while a coordinator is restarted.
+_LOSSES = 10
 
 
 def saga_path(saga_id: str) -> str:
@@ -35,36 +37,32 @@ def saga_path(saga_id: str) -> str:
 
 def follow(api: Api, saga_id: str, show: Show) -> Saga:
     """Show every entry of a saga from the first on, and return the saga once it is at rest."""
-    rest: Saga | None = None
-    for entry in _entries(api, f"{saga_path(saga_id)}/events"):
-        show(entry)
-        if entry.get("kind") in _TELLING:
-            rest = _at_rest(api, saga_id)
-        # A saga that was parked and went on tells of both: only its last entry counts.
-        if rest is not None and entry["at"] >= rest["updated_at"]:
-            return rest
-    return dict(api.get(saga_path(saga_id)))
+    shown, changed, pause = 0, "", _SOON
+    saga: Saga = api.get(saga_path(saga_id))
+    while True:
+        pause = _SOON if saga["updated_at"] != changed else min(pause * 1.5, _LATEST)
+        changed = saga["updated_at"]
+        if pause == _SOON or saga["status"] in AT_REST:
+            entries = _patiently(api, f"{saga_path(saga_id)}/journal")["items"]
+            show(saga, entries[shown:])
+            shown = len(entries)
+        if saga["status"] in AT_REST:
+            return saga
+        time.sleep(pause)
+        # The journal is read after the saga, so that of a saga at rest nothing is missed.
+        saga = _patiently(api, saga_path(saga_id))
 
 
-def _at_rest(api: Api, saga_id: str) -> Saga | None:
-    found: Saga = api.get(saga_path(saga_id))
-    return found if found["status"] in AT_REST else None
-
-
-def _entries(api: Api, path: str) -> Iterator[Entry]:
-    """Yield entries across lost connections, each once."""
-    last, losses, ended = "", 0, False
-    while not ended:
+def _patiently(api: Api, path: str) -> Any:
+    """Ask, again while nobody answers."""
+    for losses in count(1):
         try:
-            for event in api.events(path, last):
-                last, losses = event.id or last, 0
-                yield event.data
-            ended = True
-        except Unreachable:
-            losses += 1
-            if losses > _LOSSES:
+            return api.get(path)
+        except Failure as failure:
+            if failure.code is not Exit.UNREACHABLE or losses > _LOSSES:
                 raise
-            time.sleep(_PAUSE)
+        time.sleep(_LATEST)
+    raise AssertionError("the loop returns or raises")
 
 
 def exit_code(saga: Saga) -> Exit:
@@ -76,27 +74,30 @@ def watch(api: Api, saga_id: str) -> Saga:
     """Follow a saga for a person, or for a pipe."""
     if output.on_terminal():
         return _watch_live(api, saga_id)
-    return follow(api, saga_id, lambda entry: output.line(sentence(entry)))
+    return follow(api, saga_id, _print_entries)
+
+
+def _print_entries(_saga: Saga, entries: Sequence[Entry]) -> None:
+    for entry in entries:
+        output.line(sentence(entry))
 
 
 def _watch_live(api: Api, saga_id: str) -> Saga:
     from rich.live import Live
 
-    entries: list[Entry] = []
-    found: Saga = api.get(saga_path(saga_id))
-    with Live(picture(found, entries), refresh_per_second=10, transient=True) as live:
+    all_entries: list[Entry] = []
+    with Live(refresh_per_second=10, transient=True) as live:
 
-        def show(entry: Entry) -> None:
-            entries.append(entry)
-            if entry.get("kind") != "invoked" or entry.get("attempt", 1) > 1:
-                live.update(picture(api.get(saga_path(saga_id)), entries))
+        def show(saga: Saga, entries: Sequence[Entry]) -> None:
+            all_entries.extend(entries)
+            live.update(picture(saga, all_entries))
 
         found = follow(api, saga_id, show)
     print_saga(found)
     return found
 
 
-def picture(saga: Saga, entries: list[Entry]) -> Group:
+def picture(saga: Saga, entries: Sequence[Entry]) -> Group:
     """Return what a person sees while a saga runs: its steps, and the last things that happened."""
     from rich.console import Group
     from rich.text import Text

@@ -11,7 +11,7 @@ import socket
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -33,15 +33,6 @@ class Answer:
     headers: Mapping[str, str]
     #: The JSON value; None when there is no body.
     body: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One server-sent event."""
-
-    id: str
-    #: The JSON value.
-    data: Any
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -84,16 +75,6 @@ class Api:
         try:
             with self._open(request) as response:
                 return Answer(response.status, _lower(response.headers), self._json(response.read(_LARGEST)))
-        except _LOST as error:
-            raise self._unreachable(error) from error
-
-    def events(self, path: str, after: str) -> Iterator[Event]:
-        """Yield what happens, until the server ends the stream or the connection is lost."""
-        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": after} if after else {})
-        request = self._request("GET", path, None, {}, headers)
-        try:
-            with self._open(request) as response:
-                yield from _events(response)
         except _LOST as error:
             raise self._unreachable(error) from error
 
@@ -159,25 +140,3 @@ def _proxies(host: str) -> list[urllib.request.BaseHandler]:
 
 def _lower(headers: http.client.HTTPMessage) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
-
-
-def _events(response: http.client.HTTPResponse) -> Iterator[Event]:
-    """Read an event stream: ``id:`` and ``data:`` lines, ended by an empty one; comments keep it alive."""
-    fields: dict[str, str] = {}
-    for raw in response:
-        line = raw.decode("utf-8", "replace").rstrip("\r\n")
-        if line:
-            name, _, value = line.partition(":")
-            value = value.removeprefix(" ")
-            fields[name] = f"{fields[name]}\n{value}" if name == "data" and name in fields else value
-            continue
-        if "data" in fields:
-            yield Event(fields.get("id", ""), _data(fields["data"]))
-        fields = {}
-
-
-def _data(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise http.client.HTTPException("an event cannot be read") from None

@@ -25,8 +25,14 @@ def tell(entry: Entry) -> Told:
     """Return what an entry says; of a kind that is not known here, its name and detail."""
     mark, colour, text = _KINDS.get(str(entry.get("kind")), _UNKNOWN)
     said = text(entry) if callable(text) else text
-    detail = entry.get("detail") or entry.get("reason")
+    detail = _detail(entry)
     return Told(mark, clean(f"{said}: {detail}" if detail else said), colour)
+
+
+def _detail(entry: Entry) -> str | None:
+    if entry.get("kind") == "turned_backward" and entry.get("step"):
+        return None  # the step's own entry has said it
+    return entry.get("detail") or entry.get("reason")
 
 
 def sentence(entry: Entry) -> str:
@@ -81,7 +87,7 @@ _KINDS: Mapping[str, _Row] = {
         None,
         lambda entry: f"started, {entry.get('definition')} version {entry.get('version')}",
     ),
-    "turned_backward": ("◀", "yellow", lambda entry: f"going backward, {entry.get('cause')}"),
+    "turned_backward": ("◀", "yellow", lambda entry: f"goes backward, {entry.get('cause')}"),
     "saga_parked": ("■", "red", lambda entry: f"parked, {entry.get('cause')}"),
     "saga_marked_late": ("!", "red", "late"),
     "saga_completed": ("●", "green", "completed"),

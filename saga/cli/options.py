@@ -6,7 +6,7 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -143,22 +143,16 @@ def _no_constant(name: str) -> Any:
 
 def read_labels(labels: Iterable[str]) -> Mapping[str, str | int | float | bool] | None:
     """Return labels given as ``name=value``; None when there are none."""
-    return {name: _label(text) for name, text in label_texts(labels)} or None
+    return dict(map(_label, labels)) or None
 
 
-def _label(text: str) -> str | int | float | bool:
-    """Return a number or a boolean where one was typed, else the text as it stands."""
+def _label(label: str) -> tuple[str, str | int | float | bool]:
+    """Return name and value: a number or a boolean where one was typed, else the text as it stands."""
+    name, equals, text = label.partition("=")
+    if not equals or not name:
+        raise Failure(f"--label {label!r} is no label: write it as name=value")
     value = read_text(text)
-    return value if isinstance(value, int | float) else text
-
-
-def label_texts(labels: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield the names and the values, as typed, of labels given as ``name=value``."""
-    for label in labels:
-        name, equals, text = label.partition("=")
-        if not equals or not name:
-            raise Failure(f"--label {label!r} is no label: write it as name=value")
-        yield name, text
+    return name, value if isinstance(value, int | float) else text
 
 
 def segment(text: str) -> str:

@@ -12,6 +12,7 @@ import click
 from saga.cli import options, output
 from saga.cli.failures import Exit, Failure, Refused, Unreachable, end
 from saga.cli.follow import Saga, error_text, exit_code, follow, print_saga, saga_path, watch
+from saga.cli.narrate import Entry
 from saga.cli.options import segment
 from saga.cli.output import Cell, clean
 
@@ -198,7 +199,7 @@ def _report_start(api: Api, answer: Answer, *, wait: bool, watching: bool, as_js
         output.document(saga) if as_json else output.line(clean(saga["id"]))
         return
     if as_json or not watching:
-        saga = follow(api, saga["id"], lambda _: None)
+        saga = follow(api, saga["id"], lambda _, __: None)
         output.document(saga) if as_json else print_saga(saga)
     else:
         output.line(clean(saga["id"]), bold=output.on_terminal())
@@ -227,35 +228,34 @@ def watch_saga(api: Api, *, saga_id: str, as_json: bool) -> None:
     Exit code 0 when it completed, 1 when it was compensated, abandoned or parked. With --json every entry of
     its journal is one line of JSON.
     """
-    saga = follow(api, saga_id, output.document_line) if as_json else watch(api, saga_id)
+    saga = follow(api, saga_id, _print_json) if as_json else watch(api, saga_id)
     end(exit_code(saga))
 
 
+def _print_json(_saga: Saga, entries: Sequence[Entry]) -> None:
+    for entry in entries:
+        output.document_line(entry)
+
+
 @click.command(name="list")
-@click.option("--status", type=click.Choice(STATUSES), help="Only sagas in this status.")
+@click.option(
+    "--status", multiple=True, type=click.Choice(STATUSES), help="Only sagas in this status, or these."
+)
 @click.option("--definition", metavar="NAME", help="Only sagas of this definition.")
-@click.option("--late", is_flag=True, help="Only sagas that are late.")
-@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Only sagas with this label.")
-@click.option("-q", "search", metavar="TEXT", help="An id, the beginning of a label, words of an error.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
 @click.option("--all", "everything", is_flag=True, help="All of them, however many.")
 @options.server
 def list_sagas(
     api: Api,
     *,
-    status: str | None,
+    status: Sequence[str],
     definition: str | None,
-    late: bool,
-    labels: Sequence[str],
-    search: str | None,
     limit: int,
     everything: bool,
     as_json: bool,
 ) -> None:
     """List sagas, newest first."""
-    query: dict[str, Any] = {"status": status, "definition": definition, "q": search}
-    query |= {"late": "true"} if late else {}
-    query |= {f"label.{name}": value for name, value in options.label_texts(labels)}
+    query = {"status": ",".join(status) or None, "definition": definition}
     found = _items(api, "/v1/sagas", query, None if everything else limit)
     if as_json:
         output.document({"items": list(found)})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from saga.cli.failures import Exit, Failure
+from saga.cli.failures import Exit, Failure, end
 
 if TYPE_CHECKING:
     from saga.settings import Setting
@@ -50,7 +50,7 @@ def _serve(*, watch_stdin: bool, **given: Any) -> None:
 
     Every setting is an environment variable as well; a flag comes before it.
     """
-    from saga.errors import DefinitionInvalid, SagaError, SettingsInvalid
+    from saga.errors import SettingsInvalid
     from saga.settings import load_settings
 
     try:
@@ -62,14 +62,7 @@ def _serve(*, watch_stdin: bool, **given: Any) -> None:
         Thread(target=_stop_at_end_of_input, daemon=True).start()
     from saga.server import run
 
-    try:
-        run(settings)
-    except DefinitionInvalid as invalid:
-        raise Failure(
-            "a definition is refused:", Exit.USAGE, [str(each) for each in invalid.problems]
-        ) from None
-    except SagaError as error:
-        raise Failure(str(error), Exit.USAGE) from error
+    end(run(settings))
 
 
 def _flags(given: Mapping[str, Any]) -> Mapping[str, str | Mapping[str, str]]:

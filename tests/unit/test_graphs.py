@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from saga import graphs
+from saga import graphs, state_diagrams
 from saga.definition import SagaDefinition, parse_definition
 from saga.documents import read_document
 from saga.state import Status, StepStatus, UndoStatus
@@ -105,7 +105,7 @@ def edges(diagram: str) -> dict[tuple[str, str], str]:
 
 def test_the_saga_diagram_has_every_status_and_only_real_moves() -> None:
     """It begins running, has three ends, and shows nothing that leads nowhere."""
-    drawn = edges(graphs.saga_diagram())
+    drawn = edges(state_diagrams.saga_diagram())
 
     assert {name for edge in drawn for name in edge} == {"[*]", *Status}
     assert [start for start, end in drawn if end == "[*]"] == ["completed", "abandoned", "compensated"]
@@ -115,7 +115,7 @@ def test_the_saga_diagram_has_every_status_and_only_real_moves() -> None:
 
 def test_the_saga_diagram_names_what_a_person_did() -> None:
     """What sets a parked saga going by itself is told as one thing, commands by name."""
-    drawn = edges(graphs.saga_diagram())
+    drawn = edges(state_diagrams.saga_diagram())
 
     assert drawn["parked", "running"].split("<br/>") == [
         "an answer or a late fact",
@@ -128,9 +128,9 @@ def test_the_saga_diagram_names_what_a_person_did() -> None:
 
 def test_the_step_diagram_shows_a_parked_action_as_a_status() -> None:
     """It keeps its status, but waits for a person: only commands and a late success lead on."""
-    drawn = edges(graphs.step_diagram())
+    drawn = edges(state_diagrams.step_diagram())
 
-    assert {name for edge in drawn for name in edge} == {"[*]", graphs.PARKED, *StepStatus}
+    assert {name for edge in drawn for name in edge} == {"[*]", state_diagrams.PARKED, *StepStatus}
     assert drawn["parked", "skipped"] == "skip commanded"
     assert "resolve commanded" in drawn["parked", "succeeded"]
     assert drawn["pending", "skipped"] == "step skipped<br/>skip commanded"
@@ -138,7 +138,7 @@ def test_the_step_diagram_shows_a_parked_action_as_a_status() -> None:
 
 def test_the_compensation_diagram_has_every_status() -> None:
     """Undone, skipped and resolved lead nowhere."""
-    drawn = edges(graphs.compensation_diagram())
+    drawn = edges(state_diagrams.compensation_diagram())
 
     assert {name for edge in drawn for name in edge} == {"[*]", *UndoStatus}
     assert not {start for start, _ in drawn} & {"undone", "skipped", "resolved"}
