@@ -68,7 +68,7 @@ def _spans(head: bytes, body: bytes) -> int:
     )
 
     request = ExportTraceServiceRequest()
-    request.ParseFromString(gzip.decompress(body) if b"gzip" in head.lower() else body)
+    request.ParseFromString(gzip.decompress(body) if b"content-encoding: gzip" in head.lower() else body)
     return sum(len(scope.spans) for resource in request.resource_spans for scope in resource.scope_spans)
 
 
