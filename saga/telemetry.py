@@ -233,7 +233,8 @@ class _Sender(threading.Thread):
     def _count(self, *, sent: bool) -> None:
         if sent:
             self._counters.exported += self._sending
-            self.words.take()
+            if self._counters.lost == self._reported:
+                self.words.take()
         else:
             self._counters.failed += self._sending
         self._sending = 0
