@@ -1,0 +1,80 @@
+"""Coordinators that are wrong on purpose, as patches: a checker that has never failed proves nothing.
+
+A mutant is never a switch in the product. Its patch is applied to a copy of the packages, and the campaign runs
+that copy until the judge finds the first inconsistency.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.campaign.coordinators import ROOT
+
+FOLDER = Path(__file__).parent
+PACKAGES = ("saga", "compensations")
+
+#: Fall within a few hundred kills: for every change. The others are for a long run.
+QUICK = (
+    "undo_in_forward_order",
+    "no_guard",
+    "call_before_intent",
+    "unknown_is_failed",
+    "last_answer_erases_doubt",
+    "command_erases_intent",
+)
+SLOW: tuple[str, ...] = ()
+
+
+class PatchRejected(Exception):
+    """A patch does not apply to the packages as they are: make it anew."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant:
+    """One patch."""
+
+    name: str
+
+    @property
+    def patch(self) -> Path:
+        """Where it lies."""
+        return FOLDER / f"{self.name}.patch"
+
+    @property
+    def meaning(self) -> str:
+        """What is wrong with it, as its patch says on top."""
+        return self.patch.read_text().partition("\n\n")[0].replace("\n", " ")
+
+    @property
+    def files(self) -> list[str]:
+        """Return the files it changes."""
+        lines = self.patch.read_text().splitlines()
+        return [line.removeprefix("+++ b/") for line in lines if line.startswith("+++ b/")]
+
+    def make(self, folder: Path) -> Path:
+        """Copy the packages into the folder, apply the patch, and return the folder.
+
+        Raises :class:`PatchRejected`.
+        """
+        for package in PACKAGES:
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / package, folder / package, dirs_exist_ok=True, ignore=ignored)
+        command = ("patch", "-p1", "--forward", "--fuzz=2", "--no-backup-if-mismatch", "-i", str(self.patch))
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise PatchRejected(f"{self.name}: {done.stdout}{done.stderr}")
+        for name in self.files:
+            compile((folder / name).read_text(), name, "exec")
+        return folder
+
+
+def chosen(wanted: str) -> list[Mutant]:
+    """Return the mutants of a choice: ``quick``, ``all``, or names with commas between; exits on a wrong one."""
+    names = {"quick": QUICK, "all": QUICK + SLOW}.get(wanted, tuple(wanted.split(",")))
+    if unknown := set(names) - {*QUICK, *SLOW}:
+        sys.exit(f"there is no mutant {', '.join(sorted(unknown))}; there are {', '.join(QUICK + SLOW)}")
+    return [Mutant(name=name) for name in names]
