@@ -29,12 +29,12 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "definitions": "remote",
     },
     "Sagas": {
-        "start": "remote",
+        "start": "starting",
         "list": "remote",
         "show": "remote",
         "watch": "remote",
         "signal": "remote",
-        "rerun": "remote",
+        "rerun": "starting",
     },
     "What a person decides": dict.fromkeys(
         ("pause", "resume", "cancel", "retry", "skip", "resolve", "abandon"), "decisions"

@@ -117,6 +117,7 @@ def _set_up(stack: ExitStack) -> Stage:
     stack.callback(_undisturbed)
     output.line("Starting five participants and a coordinator …")
     fleet, services = stack.enter_context(participants(folder))
+    stack.callback(_undisturbed)
     server, api = stack.enter_context(coordinator(folder, services))
     stack.callback(_undisturbed)
     stage = Stage(api, services, {"participants": fleet, "coordinator": server})
@@ -203,9 +204,9 @@ class Stage:
 
     def stay(self) -> None:
         """Say what to try next, and wait for Ctrl-C."""
-        for text in self._next():
-            output.line(text)
         try:
+            for text in self._next():
+                output.line(text)
             while True:
                 self._look()
                 time.sleep(_LOOK)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
 
 #: Most items of one page of a list.
 _PAGE = 200
-#: Times a start whose answer was lost is sent again, under its start key, and the seconds before each.
-_AGAIN, _PAUSE = 3, 0.5
-
 STATUSES = ("running", "compensating", "paused", "parked", "completed", "compensated", "abandoned")
 
 
@@ -100,111 +96,6 @@ def definitions(api: Api, as_json: bool) -> None:
     else:
         rows = [(item["name"], str(item["version"]), clean(item.get("description"))) for item in items]
         output.table(("name", "version", "description"), rows)
-
-
-# --------------------------------------------------------------------------- starting
-
-
-@click.command()
-@click.argument("name")
-@options.payload_options("input")
-@click.option(
-    "--version", type=click.IntRange(min=1), help="Version of the definition; the latest if not given."
-)
-@click.option("--id", "saga_id", help="Id of the saga; starting it again starts nothing new.")
-@click.option("--key", help="Start key: starting again under it starts nothing new. Made up if not given.")
-@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="What it is searched by.")
-@options.following
-@options.server
-def start(
-    api: Api,
-    *,
-    name: str,
-    input_file: str | None,
-    fields: Sequence[str],
-    version: int | None,
-    saga_id: str | None,
-    key: str | None,
-    labels: Sequence[str],
-    **after: bool,
-) -> None:
-    """Start a saga.
-
-    With --wait or --watch the exit code says how it went: 0 completed, 1 compensated, abandoned or parked.
-    """
-    if saga_id is not None and key is not None:
-        raise click.UsageError("--id takes the place of --key: give one of them")
-    body = {
-        "definition": name,
-        "version": version,
-        "input": options.payload(input_file, fields),
-        "labels": options.read_labels(labels),
-        "id": saga_id,
-    }
-    given = {name: value for name, value in body.items() if value is not None}
-    answer = _start(api, "/v1/sagas", given, None if saga_id is not None else key or _new_key())
-    _report_start(api, answer, **after)
-
-
-@click.command()
-@click.argument("saga_id", metavar="ID")
-@options.payload_options("input, in place of the first one's")
-@click.option(
-    "--version", type=click.IntRange(min=1), help="Version of the definition; the latest if not given."
-)
-@click.option("--key", help="Start key: running again under it starts nothing new. Made up if not given.")
-@options.following
-@options.server
-def rerun(
-    api: Api,
-    *,
-    saga_id: str,
-    input_file: str | None,
-    fields: Sequence[str],
-    version: int | None,
-    key: str | None,
-    **after: bool,
-) -> None:
-    """Start a new saga from one that has ended, with its input."""
-    body = {"input": options.payload(input_file, fields), "version": version}
-    given = {name: value for name, value in body.items() if value is not None}
-    _report_start(api, _start(api, f"{saga_path(saga_id)}/rerun", given, key or _new_key()), **after)
-
-
-def _new_key() -> str:
-    import secrets
-
-    return f"cli-{secrets.token_hex(16)}"
-
-
-def _start(api: Api, path: str, body: Mapping[str, Any], key: str | None) -> Answer:
-    """Start, again if the answer was lost: under one id or start key it is one saga."""
-    headers = {"Idempotency-Key": key} if key is not None else {}
-    for again in range(_AGAIN):
-        try:
-            return api.send("POST", path, body, headers=headers)
-        except Unreachable as failure:
-            if not failure.lost or again == _AGAIN - 1:
-                raise
-        except Refused as refused:
-            if refused.type != "start-unknown" or again == _AGAIN - 1:
-                raise
-        time.sleep(_PAUSE)
-    raise AssertionError("the loop returns or raises")
-
-
-def _report_start(api: Api, answer: Answer, *, wait: bool, watching: bool, as_json: bool) -> None:
-    saga: Saga = answer.body
-    if not wait and not watching:
-        output.document(saga) if as_json else output.line(clean(saga["id"]))
-        return
-    if as_json or not watching:
-        saga = follow(api, saga["id"], lambda _, __: None)
-        output.document(saga) if as_json else print_saga(saga)
-    else:
-        output.line(clean(saga["id"]), bold=output.on_terminal())
-        saga = watch(api, saga["id"])
-    end(exit_code(saga))
 
 
 # --------------------------------------------------------------------------- looking
@@ -314,8 +205,6 @@ def signal(
 commands: Mapping[str, click.Command] = {
     "apply": apply,
     "definitions": definitions,
-    "start": start,
-    "rerun": rerun,
     "show": show,
     "watch": watch_saga,
     "list": list_sagas,

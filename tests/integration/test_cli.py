@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,7 +21,8 @@ import pytest
 from click.testing import CliRunner
 
 from saga import cli
-from saga.cli import follow, narrate, options
+from saga.cli import demo_processes, follow, narrate, options, starting
+from saga.cli.http import Api
 from saga.entries import KINDS
 
 pytestmark = pytest.mark.slow
@@ -354,8 +358,9 @@ def script() -> Iterator[Script]:
 
 
 @pytest.fixture
-def asks(script: Script) -> Terminal:
+def asks(script: Script, monkeypatch: pytest.MonkeyPatch) -> Terminal:
     """Return the command line that asks the scripted server."""
+    monkeypatch.setattr(starting, "_PAUSE", 0.0)
     return Terminal(script.url, "t0k")
 
 
@@ -522,8 +527,8 @@ def test_start_prints_the_id(asks: Terminal, script: Script) -> None:
     assert script.asked[0][2]["Idempotency-Key"] == "k1"
 
 
-def test_a_start_whose_answer_was_lost_is_sent_again_under_its_key(asks: Terminal, script: Script) -> None:
-    """So that it is one saga, whether or not the first arrived."""
+def test_a_start_whose_answer_was_lost_is_sent_again_as_the_same(asks: Terminal, script: Script) -> None:
+    """So that it is one saga, whether or not the first arrived; without an id or a key it is given an id."""
     script.gives(0)
     script.problem(503, "start-unknown", "ask again under the same key")
     script.gives(202, SAGA)
@@ -531,8 +536,20 @@ def test_a_start_whose_answer_was_lost_is_sent_again_under_its_key(asks: Termina
     result = asks("start", "flight_booking")
 
     assert (result.code, result.out) == (0, "s1\n")
-    assert len({headers["Idempotency-Key"] for _, _, headers, _ in script.asked}) == 1
-    assert len(script.asked) == 3
+    assert len({script.body(number)["id"] for number in range(3)}) == 1
+
+
+def test_a_start_that_stays_in_doubt_tells_how_to_ask_again(asks: Terminal, script: Script) -> None:
+    """The id that was made up for it would be lost otherwise; a rerun has a start key."""
+    for _ in range(6):
+        script.gives(0)
+
+    start, rerun = asks("start", "flight_booking"), asks("rerun", "s1")
+
+    assert (start.code, rerun.code) == (3, 3)
+    saga_id, key = script.body(0)["id"], script.asked[3][2]["Idempotency-Key"]
+    assert start.err.splitlines()[1] == f"  it may have been started: ask again with --id {saga_id}"
+    assert rerun.err.splitlines()[1] == f"  it may have been started: ask again with --key {key}"
 
 
 def test_an_id_takes_the_place_of_the_start_key(asks: Terminal, script: Script) -> None:
@@ -584,6 +601,8 @@ def test_watch_outlives_a_restart_of_the_server(
 ) -> None:
     """It asks again for a while."""
     monkeypatch.setattr(follow, "_LATEST", 0.01)
+    script.gives(200, SAGA)
+    script.gives(200, journal(ONE))
     script.gives(0)
     script.problem(503, "store-unavailable", "later")
     script.gives(200, SAGA | {"status": "completed"})
@@ -683,3 +702,200 @@ def test_a_signal_carries_its_payload(asks: Terminal, script: Script) -> None:
 
     assert result.code == 0
     assert (script.asked[0][1], script.body()) == ("/v1/sagas/s1/signals/approval", {"by": "ann"})
+
+
+# a real server
+
+
+@dataclass
+class World:
+    """A coordinator and the participants of the example, as processes."""
+
+    url: str
+    services: Mapping[str, str]
+
+    @property
+    def asks(self) -> Terminal:
+        """Return the command line that asks the coordinator."""
+        return Terminal(self.url)
+
+    def knobs(self, service: str, *rules: Mapping[str, Any]) -> None:
+        """Tell a participant what to do wrong."""
+        Api(self.services[service], None).send("PUT", "/knobs", {"rules": rules})
+
+    def spawn(self, *arguments: str, **streams: Any) -> subprocess.Popen[str]:
+        """Start a command as a process."""
+        env = os.environ | {"SAGA_URL": self.url}
+        command = [sys.executable, "-m", "saga", *arguments]
+        return subprocess.Popen(command, cwd=ROOT, env=env, text=True, stderr=subprocess.PIPE, **streams)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Run everything once for all tests below."""
+    folder = tmp_path_factory.mktemp("world")
+    with ExitStack() as stack:
+        _, services = stack.enter_context(demo_processes.participants(folder))
+        _, api = stack.enter_context(demo_processes.coordinator(folder, services))
+        found = World(api.base, services)
+        assert found.asks("apply", str(BOOKING)).out == "flight_booking: stored as version 1\n"
+        yield found
+
+
+FIELDS = [
+    "-f",
+    "traveller.email=ann@example.com",
+    "-f",
+    "flight=LH400",
+    "-f",
+    "hotel=Astoria",
+    "-f",
+    "amount=225",
+]
+GOOD = [*FIELDS, "-f", "card=4242424242424242"]
+DECLINED = [*FIELDS, "-f", "card=4000000000000002"]
+
+
+def test_a_definition_that_is_there_already_changes_nothing(world: World) -> None:
+    """And is listed."""
+    assert world.asks("apply", str(BOOKING)).out == "flight_booking: unchanged, version 1\n"
+    assert "flight_booking\t1\t" in world.asks("definitions").out
+
+
+def test_a_dry_run_stores_nothing(world: World, tmp_path: Path) -> None:
+    """It says what would be."""
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(BOOKING.read_text().replace("timeout: 10m", "timeout: 11m"))
+
+    assert world.asks("apply", "--dry-run", str(changed)).out == "flight_booking: would be version 2\n"
+    assert "flight_booking\t1\t" in world.asks("definitions").out
+
+
+def test_a_booking_completes_and_is_found(world: World) -> None:
+    """Exit code 0; the same start key is the same saga."""
+    result = world.asks("start", "flight_booking", *GOOD, "--key", "order-1", "--wait", "--json")
+
+    saga = result.json()
+    assert (result.code, saga["status"], saga["input"]["card"]) == (0, "completed", "•••")
+    assert world.asks("start", "flight_booking", *GOOD, "--key", "order-1").out == f"{saga['id']}\n"
+    assert world.asks("show", saga["id"]).out.startswith(
+        f"{saga['id']}  flight_booking version 1  completed  4/4"
+    )
+    assert saga["id"] in world.asks("list", "--status", "completed", "--definition", "flight_booking").out
+    assert saga["id"] not in world.asks("list", "--status", "running", "--status", "parked").out
+
+
+def test_a_declined_card_is_watched_being_undone(world: World) -> None:
+    """Exit code 1, and a line for each thing that happened."""
+    result = world.asks("start", "flight_booking", *DECLINED, "--watch")
+
+    said = [line.partition("  ")[2] for line in result.out.splitlines()[1:]]
+    assert result.code == 1
+    assert said[0] == "● saga: started, flight_booking version 1"
+    assert said[-1] == "● saga: compensated"
+    assert {"↩ reserve_flight: undone", "↩ reserve_hotel: undone"} <= set(said)
+
+
+def test_input_that_does_not_fit_is_shown_with_its_pointer(world: World) -> None:
+    """Exit code 2, and nothing was started."""
+    result = world.asks("start", "flight_booking", "-f", "traveller.name=Ann")
+
+    assert result.code == 2
+    assert "/traveller" in result.err
+
+
+def test_a_person_mends_a_parked_saga(world: World, tmp_path: Path) -> None:
+    """Parked is exit code 1, and so is what does not fit it; what a person did by hand ends it."""
+    document = (
+        BOOKING.read_text().replace("flight_booking", "parking").replace("404: succeeded", "422: refused")
+    )
+    (tmp_path / "parking.yaml").write_text(document)
+    world.asks("apply", str(tmp_path / "parking.yaml"))
+    world.knobs("hotels", {"on": "release", "fault": "refuse", "next": 1})
+    parked = world.asks("start", "parking", *DECLINED, "--wait", "--json")
+    saga_id = parked.json()["id"]
+
+    assert (parked.code, parked.json()["status"]) == (1, "parked")
+    assert saga_id in world.asks("list", "--status", "parked").out
+    refused = world.asks("resolve", saga_id, "--step", "reserve_hotel", "--outcome", "refused")
+    assert refused.code == 1
+    done = world.asks(
+        "resolve", saga_id, "--step", "reserve_hotel", "--outcome", "undone", "--reason", "by phone"
+    )
+    assert done.code == 0
+    assert world.asks("watch", saga_id).code == 1
+    assert json.loads(world.asks("show", saga_id, "--json").out)["status"] == "compensated"
+
+
+def test_what_has_ended_is_run_again(world: World) -> None:
+    """As a new saga; a decision does not fit the old one any more."""
+    first = world.asks("start", "flight_booking", *GOOD, "--wait", "--json").json()["id"]
+
+    again = world.asks("rerun", first, "--wait", "--json")
+
+    assert (again.code, again.json()["status"]) == (0, "completed")
+    assert again.json()["id"] != first
+    late = world.asks("pause", first, "--reason", "too late")
+    assert late.code == 1
+    assert late.err.startswith("saga: ")
+
+
+def test_what_is_unknown_is_exit_code_2(world: World) -> None:
+    """A saga, a definition, a signal."""
+    for arguments in (["show", "nope"], ["watch", "nope"], ["start", "nope"], ["signal", "nope", "approval"]):
+        assert world.asks(*arguments).code == 2
+
+
+def test_a_watch_is_left_quietly(world: World) -> None:
+    """Ctrl-C ends the watching, not the saga."""
+    world.knobs("flights", {"on": "reserve", "fault": "slow", "seconds": 2, "next": 1})
+    saga_id = world.asks("start", "flight_booking", *GOOD).out.strip()
+    watching = world.spawn("watch", saga_id, stdout=subprocess.PIPE)
+    assert watching.stdout is not None
+    watching.stdout.readline()
+
+    watching.send_signal(signal.SIGINT)
+
+    _, complaints = watching.communicate(timeout=10)
+    assert (watching.returncode, complaints.strip()) == (130, "")
+
+
+def test_on_a_terminal_there_are_tables(world: World) -> None:
+    """With headings and colours; the exit code stays the same."""
+    main, end = pty.openpty()
+    showing = world.spawn("start", "flight_booking", *DECLINED, "--watch", stdin=end, stdout=end)
+    os.close(end)
+    text = b""
+    with suppress(OSError):  # how a terminal says that nobody writes to it any more
+        while piece := os.read(main, 4096):
+            text += piece
+    os.close(main)
+    _, complaints = showing.communicate(timeout=10)
+
+    assert (showing.returncode, complaints) == (1, "")
+    assert b"compensation" in text
+    assert b"\x1b[" in text
+
+
+def test_serve_on_a_port_that_is_taken_says_so(world: World) -> None:
+    """In a line, not a traceback."""
+    port = world.url.rpartition(":")[2]
+    serving = world.spawn("serve", "--port", port, "--store", "memory://", stdout=subprocess.PIPE)
+
+    _, complaints = serving.communicate(timeout=20)
+
+    assert serving.returncode != 0
+    assert "another coordinator" in complaints
+    assert "Traceback" not in complaints
+
+
+def test_settings_that_do_not_do_are_all_told(saga: Terminal) -> None:
+    """Exit code 2, each with its name."""
+    result = saga("serve", "--port", "x", "--durability", "some", "--service", "flights=nowhere")
+
+    assert result.code == 2
+    assert [line.partition(":")[0] for line in result.err.splitlines()[1:]] == [
+        "  --durability",
+        "  --port",
+        "  --service flights",
+    ]
