@@ -43,7 +43,7 @@ class _Saga:
     entries: list[bytes]
     summary: Summary
     owner: str | None
-    #: Who owned it last; None when nobody has, or when it was taken from a dead owner.
+    #: Who owned it last; None when nobody has.
     held_by: str | None
     fence: int
     #: Epoch seconds from which an unowned saga is due; None when nothing but a message can move it.
@@ -67,8 +67,8 @@ class _Saga:
     def is_leased(self, lease: Lease) -> bool:
         return (self.owner, self.fence, len(self.entries)) == (lease.node, lease.fence, lease.seq)
 
-    def is_claimable(self, now: float) -> bool:
-        return bool(self.inbox) or (self.due_at is not None and self.due_at <= now)
+    def is_due(self, now: float) -> bool:
+        return self.due_at is not None and self.due_at <= now
 
     def due_by(self, at: float) -> None:
         self.due_at = at if self.due_at is None else min(self.due_at, at)
@@ -187,9 +187,10 @@ class MemoryStore:
 
     async def claim(self, node: str, limit: int, now: float) -> Sequence[Claimed]:
         """See :meth:`saga.ports.Store.claim`."""
-        due = [saga for saga in self._due.values() if saga.is_claimable(now)]
+        due = [saga for saga in self._due.values() if saga.inbox or saga.is_due(now)]
         due.sort(key=_longest_due)
-        fresh = [saga for saga in due if saga.fence == 0][: fresh_places(self._places, limit)]
+        new = [saga for saga in due if saga.fence == 0 and saga.is_due(now)]
+        fresh = new[: fresh_places(self._places, limit)]
         taken = set(fresh)
         chosen = fresh + [saga for saga in due if saga not in taken][: limit - len(fresh)]
         self._places += len(chosen)
@@ -306,7 +307,6 @@ class MemoryStore:
         orphans = [saga for saga in self._owned.values() if not _is_alive(saga.owner, living)]
         for saga in orphans:
             saga.fence += 1
-            saga.held_by = None
         self._release(orphans)
         return len(orphans)
 

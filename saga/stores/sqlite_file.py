@@ -132,7 +132,6 @@ def _inspect(path: Path) -> None:
         raise StoreUnusable(f"{path} is not an SQLite database: restore it, or name another in SAGA_STORE")
     if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
         raise StoreUnusable(f"{path} belongs to another application: name another file in SAGA_STORE")
-    _check_format(path, int.from_bytes(header[60:64], "big"))
     _check_length(path, header, size)
 
 

@@ -176,8 +176,7 @@ def claim(db: sqlite3.Connection, node: str, limit: int, now: float, fresh: int)
     due: list[_Row] = db.execute(_DUE, (now, limit)).fetchall()
     called: list[_Row] = db.execute(_CALLED, (now, limit)).fetchall()
     new: list[_Row] = db.execute(_NEW, (now, fresh)).fetchall() if fresh else []
-    new += [row for row in called if row[3] == 0]
-    chosen = {row[0]: row for row in new[:fresh]}
+    chosen = {row[0]: row for row in new}
     for row in due + called:
         if len(chosen) >= limit:
             break
@@ -248,7 +247,7 @@ def deliver(db: sqlite3.Connection, saga_id: str, message: Message) -> Delivered
 
 # A released saga is due at once, from its last entry: its owner may have left calls open.
 _RELEASE = "UPDATE sagas SET owner = NULL, due_at = min(coalesce(due_at, updated_at), updated_at)"
-_ORPHANS = f"""{_RELEASE}, held_by = NULL, fence = fence + 1 WHERE owner IS NOT NULL
+_ORPHANS = f"""{_RELEASE}, fence = fence + 1 WHERE owner IS NOT NULL
     AND owner NOT IN (SELECT id FROM nodes WHERE NOT dead) AND owner NOT GLOB '{EXPORT_OWNER}*'"""
 
 

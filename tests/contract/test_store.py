@@ -593,6 +593,15 @@ async def test_a_released_saga_is_taken_with_a_higher_fence_even_by_its_owner(st
     assert taken.lease.fence > 1
 
 
+async def test_a_message_that_was_left_keeps_its_place(store: Store) -> None:
+    """What is released is due since its oldest message, if that is older than its last entry."""
+    lease = await owned_saga(store)
+    await store.deliver("s1", message(at=50.0))
+    await store.append(lease, batch(b"x", wake_at=None))
+    await store.leave(NODE)
+    assert await store.next_due() == 50.0
+
+
 async def test_a_leaving_node_hands_over_at_once(store: Store) -> None:
     """Its sagas are free as they stand, and it is forgotten."""
     await owned_saga(store, "s1", wake_at=1e9)

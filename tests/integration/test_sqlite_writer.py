@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ async def test_a_failed_sync_stops_the_store(path: Path, *, done: bool) -> None:
     store = SqliteStore(path, connection=Broken)
     await store.open()
     lease = await owned_saga(store)
-    size = path.stat().st_size
+    log = path.with_name("saga.db-wal")
     Broken.faults["COMMIT"] = (sqlite3.SQLITE_IOERR_FSYNC, done)
     answers = await asyncio.gather(
         store.append(lease, batch(b"x")), store.start(new_saga("s2")), return_exceptions=True
@@ -58,10 +59,11 @@ async def test_a_failed_sync_stops_the_store(path: Path, *, done: bool) -> None:
         with pytest.raises(StoreUnavailable, match="has stopped, its disk or file failed: disk I/O error"):
             await call
     assert await store.load("s1") is not None
+    before = path.read_bytes(), log.read_bytes()
     await store.close()
     await store.close()
     assert Broken.asked == []
-    assert path.stat().st_size == size
+    assert (path.read_bytes(), log.read_bytes()) == before
     async with opened(path) as again:
         record = await again.load("s1")
         assert record is not None
@@ -225,6 +227,28 @@ async def test_readers_do_not_wait_for_the_writer(path: Path) -> None:
                 assert await store.load("s1") is not None
                 assert await store.definition("x") is None
                 assert len(await store.list(Query())) == 1
+
+
+async def test_a_saga_is_read_in_one_view(path: Path) -> None:
+    """What is written while it is read is not half there."""
+    async with opened(path) as store:
+        lease = await owned_saga(store)
+        await store.deliver("s1", message())
+        loop = asyncio.get_running_loop()
+
+        class Interrupted(sqlite3.Connection):
+            def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+                if "FROM entries" in sql:
+                    fold = store.append(lease, batch(b"folded", folded=["m1"]))
+                    asyncio.run_coroutine_threadsafe(fold, loop).result(5)
+                return super().execute(sql, *args)
+
+        db = sqlite3.connect(path, isolation_level=None, factory=Interrupted, check_same_thread=False)
+        record = await loop.run_in_executor(None, sqlite_reads.load, db, "s1")
+        db.close()
+        assert record is not None
+        assert (record.entries, record.messages) == ((b"first",), (message(),))
+        assert await store.messages("s1") == []
 
 
 async def test_a_read_that_takes_long_is_given_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
