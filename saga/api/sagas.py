@@ -55,9 +55,9 @@ async def journal(request: web.Request) -> web.Response:
 
 async def plan(request: web.Request) -> web.Response:
     """Show what would be sent if the saga were cancelled now."""
+    seen = await found(request, bodies.saga_id_of(request))
     from saga.simulate import plan as undo_plan  # noqa: PLC0415 - loaded when it is asked for
 
-    seen = await found(request, bodies.saga_id_of(request))
     return bodies.json_response(undo_plan(seen.definition, seen.state))
 
 

@@ -1,0 +1,213 @@
+"""Sagas over HTTP: shown, listed, and looked into."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saga.stores.memory import MemoryStore
+from saga.stores.sqlite import SqliteStore
+from tests.doubles import said
+from tests.served import Served, answering, booking
+
+START = {"definition": "booking", "input": {"n": 1, "card": "4242"}}
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def api(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Served]:
+    """Serve a store with one definition, whose participants say yes."""
+    store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "saga.db")
+    async with Served(answering(), store=store) as served:
+        await served.put(booking())
+        yield served
+
+
+async def started(api: Served, **start: Any) -> str:
+    """Start a saga, wait for its end, and return its id."""
+    ended = await api.post("/v1/sagas?wait=5s", START | start)
+    assert ended.status in (200, 409), ended.text
+    return str(ended.headers["Location"].rpartition("/")[2])
+
+
+async def test_a_saga_has_every_member_it_is_said_to_have(api: Served) -> None:
+    """No more and no fewer."""
+    shown = (await api.get(f"/v1/sagas/{await started(api)}")).json
+    assert set(shown) == {
+        "id", "definition", "status", "direction", "late", "progress", "input", "output", "error", "labels",
+        "steps", "started_at", "updated_at", "ended_at", "next_attempt_at", "owner", "fence", "trace_id", "parent",
+    }  # fmt: skip
+    assert set(shown["steps"][0]) == {
+        "name", "status", "attempts", "output", "error", "started_at", "ended_at", "next_attempt_at",
+        "compensation",
+    }  # fmt: skip
+    assert set(shown["steps"][0]["compensation"]) == {"status", "attempts", "error", "started_at", "ended_at"}
+    assert shown["progress"] == {"done": 3, "total": 3}
+    assert shown["steps"][2]["compensation"] is None
+    assert shown["started_at"].endswith("Z")
+
+
+async def test_a_saga_is_shown_as_it_was_after_an_entry(api: Served) -> None:
+    """From its first entry to its last."""
+    saga_id = await started(api)
+    entries = (await api.get(f"/v1/sagas/{saga_id}/journal")).json["items"]
+    assert [each["seq"] for each in entries] == list(range(1, len(entries) + 1))
+    assert {"seq", "at", "kind"} <= set(entries[0])
+    first = (await api.get(f"/v1/sagas/{saga_id}?at=1")).json
+    assert (first["status"], first["steps"][0]["status"]) == ("running", "pending")
+    last = (await api.get(f"/v1/sagas/{saga_id}?at={len(entries)}")).json
+    assert last["status"] == "completed"
+    for at in ("0", str(len(entries) + 1), "x", "-1", "1.5"):
+        assert (await api.get(f"/v1/sagas/{saga_id}?at={at}")).type == "parameter-invalid"
+
+
+async def test_a_running_saga_is_shown_with_its_owner(api: Served) -> None:
+    """The owner is a node of the list of nodes."""
+    api.invoker.script = answering(seat=None).script
+    saga_id = (await api.post("/v1/sagas", START)).json["id"]
+    shown = (await api.get(f"/v1/sagas/{saga_id}")).json
+    assert shown["steps"][0]["status"] == "invoking"
+    nodes = (await api.get("/v1/nodes")).json["items"]
+    assert nodes == [{"id": shown["owner"], "alive": True, "self": True}]
+
+
+async def test_what_is_sensitive_is_masked_everywhere(api: Served) -> None:
+    """In the saga, its journal, lists and what its end says."""
+    api.invoker.script = answering(pay=said(402)).script
+    definition = booking(name="secretive")
+    definition["steps"][0]["sensitive"] = ["/pin"]
+    await api.put(definition)
+    api.invoker.script = answering(seat=said(200, {"pin": "1234"}), pay=said(402)).script
+    end = await api.post("/v1/sagas?wait=5s", START | {"definition": "secretive", "id": "s"})
+    told = [end] + [await api.get(f"/v1/sagas{path}") for path in ("", "/s", "/s/journal", "/s?at=5")]
+    for answer in told:
+        assert "4242" not in answer.text
+        assert "1234" not in answer.text
+    assert told[2].json["steps"][0]["output"] == {"pin": "•••"}
+
+
+async def test_the_plan_of_a_saga_says_what_would_be_undone(api: Served) -> None:
+    """In waves, and why the others are left."""
+    pytest.importorskip("saga.simulate")
+    api.invoker.script = answering(pay=None).script
+    saga_id = (await api.post("/v1/sagas", START)).json["id"]
+    plan = (await api.get(f"/v1/sagas/{saga_id}/plan")).json
+    assert set(plan) == {"waves", "omitted"}
+
+
+# --------------------------------------------------------------------------- lists
+
+
+async def test_sagas_are_listed_newest_first_in_pages(api: Served) -> None:
+    """Every one once, without payloads."""
+    ids = [await started(api) for _ in range(5)]
+    found: list[str] = []
+    cursor = ""
+    for _ in range(3):
+        page = (await api.get(f"/v1/sagas?limit=2{cursor}")).json
+        found += [each["id"] for each in page["items"]]
+        assert all("input" not in each and "steps" not in each for each in page["items"])
+        cursor = f"&cursor={page['next']}"
+    assert page["next"] is None
+    assert sorted(found) == sorted(ids)
+    assert found == sorted(found, key=lambda each: (ids.index(each)), reverse=True) or len(set(found)) == 5
+
+
+async def test_lists_are_filtered_by_status_and_definition(api: Served) -> None:
+    """Statuses with commas between them, or repeated."""
+    done = await started(api)
+    api.invoker.script = answering(pay=said(402)).script
+    await api.put(booking(name="other"))
+    undone = await started(api, definition="other")
+    api.invoker.script = answering(seat=None).script
+    running = (await api.post("/v1/sagas", START)).json["id"]
+
+    async def ids(query: str) -> set[str]:
+        return {each["id"] for each in (await api.get(f"/v1/sagas?{query}")).json["items"]}
+
+    assert await ids("status=completed") == {done}
+    assert await ids("status=completed,compensated") == {done, undone}
+    assert await ids("status=running&status=compensated") == {running, undone}
+    assert await ids("definition=other") == {undone}
+    assert await ids("definition=none") == await ids("definition=%00") == set()
+    assert await ids("definition=booking&status=completed") == {done}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0", "limit=201", "limit=x", "limit=1&limit=2", "status=done", "status=", "status=running,",
+        "colour=red", "late=true", "label.who=me", "label.amount%3E=5", "started_after=2026-01-01T00:00:00Z",
+        "started_before=2026-01-01T00:00:00Z", "start_key=k", "q=x", "cursor=", "cursor=abc", "cursor=%C3%A4",
+        "cursor=" + "A" * 40,
+    ],
+)  # fmt: skip
+async def test_what_a_list_cannot_answer_is_refused_by_name(api: Served, query: str) -> None:
+    """Malformed, out of range, unknown, or of a later release."""
+    answer = await api.get(f"/v1/sagas?{query}")
+    assert (answer.status, answer.type) == (422, "parameter-invalid")
+    assert answer.pointers[0].startswith(f"?{query.partition('=')[0].replace('%3E', '>')}")
+
+
+async def test_a_cursor_that_was_altered_is_refused(api: Served) -> None:
+    """Whatever character was changed."""
+    for _ in range(2):
+        await started(api)
+    cursor = (await api.get("/v1/sagas?limit=1")).json["next"]
+    for at in range(0, len(cursor), 5):
+        altered = cursor[:at] + ("A" if cursor[at] != "A" else "B") + cursor[at + 1 :]
+        assert (await api.get(f"/v1/sagas?cursor={altered}")).status == 422
+
+
+# --------------------------------------------------------------------------- what every route does
+
+
+@pytest.mark.parametrize("path", ["", "/journal", "/plan"])
+@pytest.mark.parametrize("saga_id", ["none", "%00", "%ed%a0%80", "ä", "x" * 5000, "a%2Fb"])
+async def test_an_unknown_id_is_404(api: Served, path: str, saga_id: str) -> None:
+    """Whatever it is made of."""
+    answer = await api.get(f"/v1/sagas/{saga_id}{path}")
+    assert (answer.status, answer.type) == (404, "saga-unknown")
+
+
+async def test_every_answer_has_a_request_id(api: Served) -> None:
+    """A client's own comes back when it is sane."""
+    for path in ("/healthz", "/v1/sagas", "/v1/sagas/none", "/nowhere", "/"):
+        answer = await api.get(path)
+        assert answer.headers["Request-Id"]
+        assert "aiohttp" not in answer.headers["Server"]
+        assert (await api.get(path, Request_Id="my-id:7")).headers["Request-Id"] == "my-id:7"
+        assert (await api.get(path, Request_Id="x" * 200)).headers["Request-Id"] != "x" * 200
+
+
+async def test_methods_that_do_not_fit_are_405_with_those_that_do(api: Served) -> None:
+    """And HEAD is a GET without its body."""
+    wrong = await api.ask("PATCH", "/v1/sagas")
+    assert (wrong.status, wrong.type) == (405, "method-not-allowed")
+    assert set(wrong.headers["Allow"].replace(" ", "").split(",")) == {"GET", "HEAD", "POST"}
+    assert (await api.ask("OPTIONS", "/v1/sagas")).status == 405
+    head = await api.ask("HEAD", "/v1/sagas")
+    assert (head.status, head.text) == (200, "")
+    assert (await api.ask("DELETE", "/v1/sagas/none")).status == 405
+
+
+async def test_an_address_that_is_none_is_a_problem(api: Served) -> None:
+    """404 as any other error."""
+    for path in ("/v1/nothing", "/v1/sagas/", "/v1/sagas/a/b/c", "/v2/sagas", "/../etc/passwd"):
+        answer = await api.get(path)
+        assert (answer.status, answer.type) == (404, "not-found")
+
+
+async def test_an_error_of_the_coordinator_is_a_problem_without_its_inside(api: Served) -> None:
+    """500 with the request's id, which the log has too."""
+
+    async def broken(_saga_id: str) -> None:
+        raise ZeroDivisionError("secret detail")
+
+    api.store.load = broken  # type: ignore[method-assign, assignment]
+    answer = await api.get("/v1/sagas/x")
+    assert (answer.status, answer.type) == (500, "internal")
+    assert "secret" not in answer.text
+    assert "Traceback" not in answer.text
