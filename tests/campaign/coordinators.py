@@ -61,7 +61,9 @@ class Cold:
     async def launch(self) -> None:
         """See :meth:`Coordinator.launch`."""
         with self.surroundings.log.open("ab") as log:
-            self._process = await _process(self.surroundings, log, "-m", "saga", "serve", stdin=DEVNULL)
+            self._process = await _process(
+                self.surroundings, log, "-m", "saga", "serve", stdin=DEVNULL, stdout=log
+            )
 
     async def kill(self) -> None:
         """See :meth:`Coordinator.kill`."""

@@ -160,13 +160,15 @@ class Participant:
             self._write_down()
         return Answer(204)
 
+    def books(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Return every delivery and every effect, in order."""
+        effects = self._db.execute("SELECT row FROM effect ORDER BY rowid")
+        return self._deliveries, [json.loads(row) for (row,) in effects]
+
     def _write_down(self) -> None:
-        with (self._data / f"deliveries-{self._service}.jsonl").open("w") as file:
-            file.writelines(json.dumps(row) + "\n" for row in self._deliveries)
-        with (self._data / f"effects-{self._service}.jsonl").open("w") as file:
-            file.writelines(
-                row + "\n" for (row,) in self._db.execute("SELECT row FROM effect ORDER BY rowid")
-            )
+        for name, rows in zip(("deliveries", "effects"), self.books(), strict=True):
+            with (self._data / f"{name}-{self._service}.jsonl").open("w") as file:
+                file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
 class Wire(asyncio.Protocol):
