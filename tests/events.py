@@ -64,8 +64,9 @@ def finish_task(world: World, wire: Wire, *, done: bool) -> None:
     leased = held.attempts == wire.attempt and held.open is not None and held.open.lease_until is not None
     if done and leased:
         world.ledger.take(wire.unit, wire.phase)
-    said = done or wire.unit in world.ledger.effects
-    if leased and not said:
+    action = wire.phase == "action"
+    said = done or (action and wire.unit in world.ledger.effects)
+    if leased and action and not said:
         world.ledger.refuse(wire.unit)
     if leased:
         world.wires.remove(wire)
