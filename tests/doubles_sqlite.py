@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from saga.stores.sqlite import SqliteStore
-from saga.stores.sqlite_writer import Rank
+from saga.stores.sqlite_queue import Rank
 
 
 @asynccontextmanager
@@ -59,7 +59,7 @@ class Hold:
 
     async def queued(self, count: int) -> None:
         """Return when so many writes wait."""
-        while self.writer._queued() < count:
+        while len(self.writer._queue) < count:
             await asyncio.get_running_loop().run_in_executor(None, lambda: None)
 
     def wait(self, db: sqlite3.Connection) -> None:

@@ -33,8 +33,9 @@ from saga.ports import (
 )
 from saga.stores import fresh_places, sqlite_reads, sqlite_writes
 from saga.stores.sqlite_file import Durability, FileLock, check_folder, log_version, open_file, usable
+from saga.stores.sqlite_queue import Rank
 from saga.stores.sqlite_reads import Readers
-from saga.stores.sqlite_writer import Rank, Writer
+from saga.stores.sqlite_writer import Writer
 
 T = TypeVar("T")
 

@@ -13,30 +13,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import sqlite3
 import threading
-import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from enum import IntEnum
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from saga.errors import SagaError, StoreError, StoreUnavailable, StoreUnknown
+from saga.errors import StoreError, StoreUnavailable, StoreUnknown
 from saga.ports import Counters
 from saga.stores.sqlite_file import BUSY_SECONDS
+from saga.stores.sqlite_queue import Counted, Rank, Write, WriteQueue
 
 T = TypeVar("T")
 
 log = logging.getLogger("saga.stores.sqlite")
 
-#: Writes and payload bytes that go into one transaction at most.
-BATCH_WRITES = 512
-BATCH_BYTES = 8_000_000
-#: Queued writes above which the queue is full.
-QUEUE_WRITES = 10_000
 #: Pages written (about 4 KB each, counted high) after which the log is copied into the file.
 CHECKPOINT_PAGES = 4_000
 #: Bytes of log above which a checkpoint waits for readers, so that the log can begin anew.
@@ -67,52 +59,6 @@ class End(Protocol):
         """Close the connection, None when it was never opened, and what goes with it."""
 
 
-class Rank(IntEnum):
-    """Whose writes go first."""
-
-    #: Appends, and what a node needs to keep its sagas.
-    RESULT = 0
-    INBOX = 1
-    START = 2
-
-
-class _Write:
-    """One write that somebody waits for."""
-
-    __slots__ = ("counted", "error", "future", "operation", "queued_at", "size", "value")
-
-    def __init__(
-        self,
-        operation: Callable[[sqlite3.Connection], Any],
-        future: asyncio.Future[Any],
-        size: int,
-        counted: Literal["appends", "starts"] | None,
-    ) -> None:
-        self.operation = operation
-        self.future = future
-        self.size = size
-        self.counted = counted
-        self.queued_at = time.monotonic()
-        self.value: Any = None
-        self.error: SagaError | None = None
-
-    def run(self, db: sqlite3.Connection) -> None:
-        self.value = self.error = None
-        try:
-            self.value = self.operation(db)
-        except SagaError as refusal:
-            self.error = refusal
-
-    def resolve(self) -> None:
-        # A waiter that was cancelled is gone; what it asked for has been done as a whole all the same.
-        if self.future.done():
-            return
-        if self.error is None:
-            self.future.set_result(self.value)
-        else:
-            self.future.set_exception(self.error)
-
-
 class Writer:
     """The queue and the thread behind it; made and used on the event loop's thread."""
 
@@ -138,9 +84,7 @@ class Writer:
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self.failed: asyncio.Future[str] = self._loop.create_future()
         self._reason: str | None = None
-        self._wake = threading.Condition(threading.Lock())
-        self._queues: tuple[deque[_Write], ...] = tuple(deque() for _ in Rank)
-        self._closing = False
+        self._queue = WriteQueue()
         #: Pages written since the last checkpoint, and whether the log may hold anything.
         self._pages = 0
         self._dirty = True
@@ -154,9 +98,7 @@ class Writer:
 
     async def stop(self) -> None:
         """Write what is queued, run ``end`` and return."""
-        with self._wake:
-            self._closing = True
-            self._wake.notify()
+        self._queue.close()
         await asyncio.shield(self._ended)
 
     def submit(
@@ -165,34 +107,19 @@ class Writer:
         operation: Callable[[sqlite3.Connection], T],
         *,
         size: int = 0,
-        counted: Literal["appends", "starts"] | None = None,
+        counted: Counted | None = None,
     ) -> asyncio.Future[T]:
         """Queue a write; the future is resolved when it is durable.
 
-        Raises :class:`~saga.errors.StoreUnavailable` when the store has failed or is closing, or when the
-        queue is full and this is no result.
+        Raises :class:`~saga.errors.StoreUnavailable` as :meth:`WriteQueue.put` does.
         """
         future: asyncio.Future[T] = self._loop.create_future()
-        write = _Write(operation, future, size, counted)
-        with self._wake:
-            if self._reason is not None or self._closing:
-                raise StoreUnavailable(self._reason or "the store is closed")
-            if rank is not Rank.RESULT and self._queued() >= QUEUE_WRITES:
-                raise StoreUnavailable(f"{QUEUE_WRITES} writes are waiting for the disk")
-            self._queues[rank].append(write)
-            self._wake.notify()
+        self._queue.put(Write(operation, future, size, counted), rank)
         return future
 
     def backlog(self) -> float:
         """Return the age in seconds of the oldest queued write; ``inf`` when the queue is full."""
-        with self._wake:
-            if self._queued() >= QUEUE_WRITES:
-                return math.inf
-            oldest = min((waiting[0].queued_at for waiting in self._queues if waiting), default=None)
-        return 0.0 if oldest is None else max(0.0, time.monotonic() - oldest)
-
-    def _queued(self) -> int:
-        return sum(map(len, self._queues))
+        return self._queue.backlog()
 
     # ----------------------------------------------------------------------- the thread
 
@@ -211,9 +138,8 @@ class Writer:
         self._finish(db)
 
     def _finish(self, db: sqlite3.Connection | None) -> None:
-        with self._wake:
-            while db is not None and not self._closing:
-                self._wake.wait()  # failed: the connections stay as they are until the owner closes
+        if db is not None:
+            self._queue.wait_closed()  # after a failure the connections stay as they are until then
         try:
             self._end(db, failed=self._reason is not None)
         except Exception:
@@ -222,29 +148,15 @@ class Writer:
 
     def _serve(self, db: sqlite3.Connection) -> None:
         while self._reason is None:
-            batch = self._next()
+            batch = self._queue.take(IDLE_SECONDS if self._dirty else None)
             if batch:
                 self._attempt(db, batch)
-            elif self._closing:
+            elif self._queue.closed:
                 return
             if self._pages >= CHECKPOINT_PAGES or not batch:
                 self._checkpoint(db, idle=not batch)
 
-    def _next(self) -> list[_Write]:
-        """Return what is queued, highest rank first; empty when idle for a while, or closing."""
-        with self._wake:
-            self._wake.wait_for(
-                lambda: self._closing or self._queued(), IDLE_SECONDS if self._dirty else None
-            )
-            batch: list[_Write] = []
-            room = BATCH_BYTES
-            for waiting in self._queues:
-                while waiting and len(batch) < BATCH_WRITES and room > 0:
-                    batch.append(waiting.popleft())
-                    room -= batch[-1].size
-            return batch
-
-    def _attempt(self, db: sqlite3.Connection, batch: Sequence[_Write]) -> None:
+    def _attempt(self, db: sqlite3.Connection, batch: Sequence[Write]) -> None:
         try:
             self._write(db, batch)
         except BaseException as problem:
@@ -253,7 +165,7 @@ class Writer:
             self._answer(batch)
             raise
 
-    def _write(self, db: sqlite3.Connection, batch: Sequence[_Write]) -> None:
+    def _write(self, db: sqlite3.Connection, batch: Sequence[Write]) -> None:
         """Do the batch in one transaction, and tell the waiters."""
         before = db.total_changes
         try:
@@ -273,7 +185,7 @@ class Writer:
             self._committed(batch, db.total_changes - before)
         self._answer(batch)
 
-    def _committed(self, batch: Sequence[_Write], changes: int) -> None:
+    def _committed(self, batch: Sequence[Write], changes: int) -> None:
         if self._short:
             self._short = False
             log.warning("the store can be written again")
@@ -286,7 +198,7 @@ class Writer:
         self._pages += changes + sum(write.size for write in batch) // 4096
         self._dirty = self._dirty or changes > 0
 
-    def _spoiled(self, db: sqlite3.Connection, batch: Sequence[_Write], problem: Exception) -> None:
+    def _spoiled(self, db: sqlite3.Connection, batch: Sequence[Write], problem: Exception) -> None:
         """Judge a batch that was rolled back before its commit: nothing of it was written."""
         code = _code(problem)
         if code in _FATAL:
@@ -301,7 +213,7 @@ class Writer:
             write.error = _unwritten(code, problem)
         self._answer(batch)
 
-    def _uncertain(self, batch: Sequence[_Write], problem: sqlite3.Error) -> None:
+    def _uncertain(self, batch: Sequence[Write], problem: sqlite3.Error) -> None:
         """Judge a batch whose commit failed."""
         code = _code(problem)
         # Out of space the commit record itself was not written, so the log ends before it. After any
@@ -352,17 +264,14 @@ class Writer:
         if self._reason is not None:
             return
         log.critical("%s; end this process and start it again", reason)
-        with self._wake:
-            self._reason = reason
-            left = [write for waiting in self._queues for write in waiting]
-            for waiting in self._queues:
-                waiting.clear()
+        self._reason = reason
+        left = self._queue.fail(reason)
         for write in left:
             write.error = StoreUnavailable(reason)
         self._answer(left)
         self._tell(_settle, self.failed, reason)
 
-    def _answer(self, batch: Sequence[_Write]) -> None:
+    def _answer(self, batch: Sequence[Write]) -> None:
         self._tell(_resolve, batch)
 
     def _tell(self, call: Callable[..., None], *args: object) -> None:
@@ -370,7 +279,7 @@ class Writer:
             self._loop.call_soon_threadsafe(call, *args)
 
 
-def _resolve(batch: Sequence[_Write]) -> None:
+def _resolve(batch: Sequence[Write]) -> None:
     for write in batch:
         write.resolve()
 

@@ -18,9 +18,9 @@ import pytest
 
 from saga.errors import StoreError, StoreUnavailable, StoreUnknown
 from saga.ports import Query
-from saga.stores import sqlite_reads, sqlite_writer
+from saga.stores import sqlite_queue, sqlite_reads, sqlite_writer
 from saga.stores.sqlite import SqliteStore
-from saga.stores.sqlite_writer import Rank
+from saga.stores.sqlite_queue import Rank
 from tests.contract.values import NODE, batch, message, new_saga, owned_saga
 from tests.doubles_sqlite import Broken, Hold, ask, opened
 
@@ -207,7 +207,7 @@ async def test_a_slow_disk_shows_in_the_backlog(path: Path, monkeypatch: pytest.
             started = asyncio.ensure_future(store.start(new_saga("s2")))
             await hold.queued(1)
             assert 0.0 <= store.backlog() < 5.0
-            monkeypatch.setattr(sqlite_writer, "QUEUE_WRITES", 1)
+            monkeypatch.setattr(sqlite_queue, "QUEUE_WRITES", 1)
             assert store.backlog() == math.inf
             with pytest.raises(StoreUnavailable, match="writes are waiting"):
                 await store.start(new_saga("s3"))
