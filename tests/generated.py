@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from saga.graphs import saga_diagram
+from saga.state_diagrams import saga_diagram
 from saga.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parent.parent
