@@ -29,8 +29,8 @@ T = TypeVar("T")
 
 log = logging.getLogger("saga.stores.sqlite")
 
-#: Pages written (about 4 KB each, counted high) after which the log is copied into the file.
-CHECKPOINT_PAGES = 4_000
+#: Rows written (each dirties one or two pages of 4 KB) after which the log is copied into the file.
+CHECKPOINT_PAGES = 2_000
 #: Bytes of log above which a checkpoint waits for readers, so that the log can begin anew.
 LOG_BYTES = 64_000_000
 #: Seconds without a write after which the log is copied and cut to nothing.
