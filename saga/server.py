@@ -37,6 +37,7 @@ USAGE: Final = 2
 
 #: Seconds that answers under way have for leaving, once all work is done.
 _LAST_ANSWERS: Final = 2.0
+_EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
 #: Connections that may wait to be accepted.
 _BACKLOG: Final = 1024
 
@@ -73,7 +74,7 @@ async def serve(settings: Settings) -> int:
     """Run a coordinator in this loop until it is stopped; return the exit code."""
     listener = _bind(settings)
     # A free port is known only now, and participants are told where to call back.
-    settings = replace(settings, port=listener.getsockname()[1])
+    settings = _reachable(replace(settings, port=listener.getsockname()[1]))
     app = build_app(settings, telemetry=telemetry_from(os.environ))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LAST_ANSWERS)
     stop = _stop_signals()
@@ -85,6 +86,16 @@ async def serve(settings: Settings) -> int:
     finally:
         await runner.cleanup()
         listener.close()
+
+
+def _reachable(settings: Settings) -> Settings:
+    """Return the settings with an address for callbacks; that of every interface is nobody's."""
+    if settings.public_url is not None or settings.host not in _EVERYWHERE:
+        return settings
+    scheme = settings.address.partition(":")[0]
+    url = f"{scheme}://{socket.gethostname()}:{settings.port}"
+    log.warning("participants are told to call back to %s: set SAGA_PUBLIC_URL if that is not its name", url)
+    return replace(settings, public_url=url)
 
 
 async def _until_stopped(app: web.Application, stop: asyncio.Event) -> int:

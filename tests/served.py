@@ -67,7 +67,12 @@ class Served:
         self.url = f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Served:
-        await self._runner.setup()
+        try:
+            await self._runner.setup()
+        except BaseException:
+            await self._runner.cleanup()
+            self._socket.close()
+            raise
         await web.SockSite(self._runner, self._socket).start()
         self.client = aiohttp.ClientSession(self.url)
         return self

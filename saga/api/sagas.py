@@ -11,9 +11,9 @@ from typing import Any, Final
 from aiohttp import web
 from pydantic_core import from_json, to_json
 
-from saga import views
+from saga import simulate, views
 from saga.api import bodies
-from saga.api.keys import CALLBACK_KEY, POST, STORE
+from saga.api.keys import CALLBACK_KEY, POST, SETTINGS, STORE
 from saga.changes import Seen
 from saga.journal import replay
 from saga.ports import Listed, Query
@@ -56,9 +56,9 @@ async def journal(request: web.Request) -> web.Response:
 async def plan(request: web.Request) -> web.Response:
     """Show what would be sent if the saga were cancelled now."""
     seen = await found(request, bodies.saga_id_of(request))
-    from saga.simulate import plan as undo_plan  # noqa: PLC0415 - loaded when it is asked for
-
-    return bodies.json_response(undo_plan(seen.definition, seen.state))
+    own = {name: service.url for name, service in seen.definition.services.items()}
+    addresses = {**own, **request.app[SETTINGS].service}
+    return bodies.json_response(simulate.plan(seen.definition, seen.state, addresses))
 
 
 async def find(request: web.Request) -> web.Response:

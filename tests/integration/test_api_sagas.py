@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -90,11 +91,26 @@ async def test_what_is_sensitive_is_masked_everywhere(api: Served) -> None:
 
 async def test_the_plan_of_a_saga_says_what_would_be_undone(api: Served) -> None:
     """In waves, and why the others are left."""
-    pytest.importorskip("saga.simulate")
     api.invoker.script = answering(pay=None).script
     saga_id = (await api.post("/v1/sagas", START)).json["id"]
     plan = (await api.get(f"/v1/sagas/{saga_id}/plan")).json
-    assert set(plan) == {"waves", "omitted"}
+    assert plan["waves"] == []
+    assert {each["step"] for each in plan["omitted"]} == {"seat", "pay", "ticket"}
+
+    definition = booking(name="pivotless")
+    del definition["steps"][1]["pivot"]
+    definition["steps"][2]["compensation"] = "none"
+    await api.put(definition)
+    api.invoker.script = answering(ticket=None).script
+    saga_id = (await api.post("/v1/sagas", START | {"definition": "pivotless"})).json["id"]
+    while f"{saga_id}:ticket:action" not in api.invoker.held:
+        await asyncio.sleep(0)
+    waves = (await api.get(f"/v1/sagas/{saga_id}/plan")).json["waves"]
+    assert [[each["step"] for each in wave] for wave in waves] == [["pay"], ["seat"]]
+    assert waves[1][0] == {
+        "step": "seat", "phase": "compensation", "method": "DELETE",
+        "url": f"http://127.0.0.1:1/{saga_id}%3Aseat",
+    }  # fmt: skip
 
 
 # --------------------------------------------------------------------------- lists
