@@ -14,7 +14,7 @@ from typing import Any
 SERVICES = ("flights", "hotels", "payments", "cars", "tickets")
 
 #: Of a call that a slow participant (up to 0.4 s) may overrun, and of one that waits for it.
-IMPATIENT, PATIENT = "250ms", "1s"
+IMPATIENT, PATIENT = "150ms", "1s"
 
 _DEFAULTS = {
     "action": {"timeout": PATIENT, "retry": {"attempts": 4, "initial": "20ms", "factor": 2, "max": "200ms"}},

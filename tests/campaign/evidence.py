@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -48,6 +49,11 @@ class Evidence:
             )
             for saga in self.sagas
         ]
+
+
+def seconds(text: str) -> float:
+    """Return an RFC 3339 time as epoch seconds."""
+    return datetime.fromisoformat(text).timestamp()
 
 
 def _by_saga(rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -25,7 +25,7 @@ class Shares:
     fail: float = 0.04
     #: Acts, and the answer is lost.
     lose: float = 0.05
-    #: Acts late: up to :data:`SLOWEST` seconds, half of the time after acting.
+    #: Acts late: up to :data:`SLOWEST` seconds, a third of them after acting.
     slow: float = 0.03
     #: Turned away (403) before anybody looked at the key.
     turn_away: float = 0.03
@@ -75,7 +75,7 @@ class Faults:
         lost = next(dice) < self._shares.lose
         slow = next(dice) < self._shares.slow
         seconds = next(dice) * SLOWEST if slow else 0.0
-        late = next(dice) < 0.5
+        late = next(dice) < 0.35
         names = tuple(name for name, fired in (("lose", lost), ("slow", slow)) if fired)
         return Fate(before=0.0 if late else seconds, after=seconds if late else 0.0, lost=lost, names=names)
 

@@ -11,11 +11,11 @@ the moment at which one participant decided with the moment at which another was
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tests.campaign.evidence import Case, Evidence, Row
+from tests.campaign.evidence import Case, Evidence, Row, seconds
 
 _END_KINDS = {
     "saga_completed": "completed",
@@ -25,6 +25,8 @@ _END_KINDS = {
 }
 #: Entries that may follow an end: they change no status.
 _AFTER_THE_END = {"late_answer", "command_refused", "command_unchanged", "saga_marked_late"}
+#: Journals show milliseconds; two times may differ by so many seconds more than they say.
+CLOCK_STEP = 0.002
 #: Faults by which a participant stops a saga for good, so that only a person can help.
 _FOR_GOOD = {"refuse", "stubborn", "turn_away"}
 
@@ -125,10 +127,14 @@ def parked_with_reason(case: Case) -> Iterator[str]:
 
 
 def once(case: Case) -> Iterator[str]:
-    """See that no key takes effect twice."""
+    """See that no key takes effect twice, and that no step has two keys to do so."""
     for key, rows in _grouped(case.effects, "key").items():
         if len(rows) > 1:
             yield f"{key} took effect {len(rows)} times"
+    keys = {(row["step"], row["phase"], row["key"]) for row in case.deliveries}
+    for (step, phase), count in Counter((step, phase) for step, phase, _ in keys).items():
+        if count > 1:
+            yield f"{step}:{phase} was sent under {count} keys"
 
 
 # --------------------------------------------------------------------------- order
@@ -160,6 +166,32 @@ def done_in_order(case: Case) -> Iterator[str]:
                 yield f"{step.name} was asked for before {name} was done"
 
 
+def undone_when_quiet(case: Case) -> Iterator[str]:
+    """See that a call left open by a dead coordinator has had its whole time before it is undone."""
+    timeouts = {
+        (entry["step"], entry["attempt"]): entry["timeout"]
+        for entry in case.entries("invoked")
+        if entry["phase"] == "action"
+    }
+    for lost in _lost(case):
+        quiet = seconds(lost["at"]) + timeouts.get((lost["step"], lost["attempt"]), 0.0)
+        undoing = [seconds(entry["at"]) for entry in _undoings(case, lost["step"])]
+        if lost["phase"] == "action" and undoing and min(undoing) < quiet - CLOCK_STEP:
+            yield f"the undoing of {lost['step']} was sent while an attempt of it might still be under way"
+
+
+def _lost(case: Case) -> list[Row]:
+    return [entry for entry in case.entries("attempt_uncertain") if entry.get("lost")]
+
+
+def _undoings(case: Case, step: str) -> list[Row]:
+    return [
+        entry
+        for entry in case.entries("invoked")
+        if (entry["step"], entry["phase"]) == (step, "compensation")
+    ]
+
+
 def pivot_is_final(case: Case) -> Iterator[str]:
     """See that nothing is undone once the pivot is known to have succeeded."""
     passed = [entry for entry in case.entries("step_succeeded") if entry["step"] == case.plan.pivot]
@@ -186,6 +218,16 @@ def fences_never_fall(case: Case) -> Iterator[str]:
             yield f"{service} was sent no fence"
         elif fences != sorted(fences):
             yield f"{service} saw the fences {fences}"
+
+
+def fences_rise_at_takeover(case: Case) -> Iterator[str]:
+    """See that what the next coordinator sends carries a higher fence than what a dead one left open."""
+    for lost in _lost(case):
+        rows = case.deliveries_of(lost["step"], lost["phase"])
+        before = [row["fence"] for row in rows if row["attempt"] <= lost["attempt"]]
+        after = [row["fence"] for row in rows if row["attempt"] > lost["attempt"]]
+        if before and after and min(after) <= max(before):
+            yield f"the fence of {lost['step']}:{lost['phase']} did not rise after attempt {lost['attempt']}"
 
 
 def every_request_is_an_intent(case: Case) -> Iterator[str]:
@@ -247,10 +289,12 @@ RULES: tuple[Callable[[Case], Iterator[str]], ...] = (
     parked_with_reason,
     once,
     undone_in_reverse,
+    undone_when_quiet,
     done_in_order,
     pivot_is_final,
     same_bytes,
     fences_never_fall,
+    fences_rise_at_takeover,
     every_request_is_an_intent,
     journal_is_whole,
     journal_agrees,

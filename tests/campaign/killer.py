@@ -31,7 +31,7 @@ class Pace:
 
 
 #: Of a warm fork, and of a process that has to import everything first.
-WARM = Pace(life=0.20)
+WARM = Pace(life=0.22)
 COLD = Pace(life=2.2, early=0.15, start_up=0.7, long_share=0.1)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.campaign.coordinators import ROOT
-from tests.campaign.tally import ENDS, FAULTS, Tally
+from tests.campaign.tally import ENDS, FAULTS, SEEN, Tally
 
 #: Troubles and findings that are shown.
 SHOWN = 20
@@ -71,7 +71,7 @@ class Page:
             "share_in_flight": round(tally.in_flight / tally.kills, 3) if tally.kills else None,
             "sagas": {end: tally.ends[end] for end in sorted({*ENDS, *tally.ends})},
             "requests": tally.requests,
-            "faults": {fault: tally.faults[fault] for fault in FAULTS},
+            "faults": {fault: tally.faults[fault] for fault in (*FAULTS, SEEN)},
             "takeover_entries": tally.takeovers,
             "inconsistent": tally.inconsistent,
             "lost_acknowledgements": tally.lost,
@@ -115,7 +115,7 @@ class Page:
         yield "sagas", ", ".join(f"{count} {end}" for end, count in said["sagas"].items())
         yield "requests to participants", str(tally.requests)
         yield "takeover entries", str(tally.takeovers)
-        for fault in FAULTS:
+        for fault in (*FAULTS, SEEN):
             yield f"  {fault}", str(tally.faults[fault])
         yield "inconsistent sagas", str(tally.inconsistent)
         yield "lost acknowledgements", str(tally.lost)

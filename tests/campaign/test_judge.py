@@ -36,12 +36,13 @@ class Story:
 
     def enter(self, kind: str, **members: Any) -> None:
         """Add an entry to the journal."""
-        self.journal.append({"seq": len(self.journal) + 1, "kind": kind, **members})
+        seq = len(self.journal) + 1
+        self.journal.append({"seq": seq, "at": f"2026-01-01T00:00:{seq:02}Z", "kind": kind, **members})
 
     def send(self, step: str, phase: str = "action", *, status: int = 200, **changes: Any) -> None:
         """Send an attempt; it takes effect when it is answered with 200."""
         attempt = sum(row["step"] == step and row["phase"] == phase for row in self.deliveries) + 1
-        self.enter("invoked", step=step, phase=phase, attempt=attempt)
+        self.enter("invoked", step=step, phase=phase, attempt=attempt, timeout=1.0)
         self._ticks += 2
         row = {
             "service": SERVICES[step],
@@ -148,6 +149,22 @@ def _lower_the_fence(story: Story) -> None:
     story.send("reserve_flight", status=503, fence=0)
 
 
+def _lose_an_attempt(story: Story) -> None:
+    """Kill the coordinator while it waits for the card's answer, and undo the flight soon after."""
+    lost = {"step": "reserve_flight", "phase": "action", "attempt": 1, "lost": True}
+    story.enter("attempt_uncertain", **lost)
+    story.send("reserve_flight", status=503)
+
+
+def _undo_too_soon(story: Story) -> None:
+    _lose_an_attempt(story)
+    story.journal[-2]["at"] = "2026-01-01T00:00:59Z"
+
+
+def _change_the_key(story: Story) -> None:
+    story.send("reserve_flight", status=503, key="s1:reserve_flight:action:2")
+
+
 def _send_without_intent(story: Story) -> None:
     story.send("reserve_flight", status=503)
     story.journal.pop()
@@ -225,6 +242,9 @@ def _park_with_less_than_was_done(story: Story) -> None:
         (completed, _never_end, "ended"),
         (completed, _act_twice, "once"),
         (compensated, _undo_the_flight_first, "undone_in_reverse"),
+        (completed, _change_the_key, "once"),
+        (compensated, _undo_too_soon, "undone_when_quiet"),
+        (completed, _lose_an_attempt, "fences_rise_at_takeover"),
         (completed, _charge_early, "done_in_order"),
         (completed, _undo_past_the_pivot, "pivot_is_final"),
         (completed, _send_other_bytes, "same_bytes"),

@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parent
 PACKAGES = ("saga", "compensations")
 
 #: Fall within a few hundred kills: for every change. The others are for a long run.
-QUICK = (
+QUICK: tuple[str, ...] = (
     "undo_in_forward_order",
     "no_guard",
     "call_before_intent",
@@ -26,7 +26,15 @@ QUICK = (
     "last_answer_erases_doubt",
     "command_erases_intent",
 )
-SLOW: tuple[str, ...] = ()
+SLOW: tuple[str, ...] = (
+    "lost_call_never_happened",
+    "undo_while_under_way",
+    "key_per_attempt",
+    "fence_stays",
+    "ended_before_undone",
+    "cancel_at_the_pivot",
+    "answer_before_commit",
+)
 
 
 class PatchRejected(Exception):
