@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.campaign.coordinators import ROOT
-from tests.campaign.mutants import FOLDER, QUICK, SLOW, Mutant, chosen
+from tests.campaign.mutants import FOLDER, QUICK, OTHERS, Mutant, chosen
 
 
-@pytest.mark.parametrize("name", QUICK + SLOW)
+@pytest.mark.parametrize("name", QUICK + OTHERS)
 def test_a_patch_applies_and_what_it_changes_compiles(name: str, tmp_path: Path) -> None:
     """A patch that no longer fits the packages has to be made anew."""
     mutant = Mutant(name=name)
@@ -24,12 +24,12 @@ def test_a_patch_applies_and_what_it_changes_compiles(name: str, tmp_path: Path)
 
 def test_every_patch_is_hunted() -> None:
     """None lies there unused."""
-    assert sorted(path.stem for path in FOLDER.glob("*.patch")) == sorted(QUICK + SLOW)
+    assert sorted(path.stem for path in FOLDER.glob("*.patch")) == sorted(QUICK + OTHERS)
 
 
 def test_mutants_are_chosen_by_speed_or_by_name() -> None:
     """A name that no mutant has is an error, not an empty hunt."""
     assert [mutant.name for mutant in chosen("no_guard")] == ["no_guard"]
-    assert len(chosen("all")) == len(QUICK + SLOW)
+    assert len(chosen("all")) == len(QUICK + OTHERS)
     with pytest.raises(SystemExit, match="there is no mutant nobody"):
         chosen("nobody")

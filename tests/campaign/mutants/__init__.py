@@ -17,23 +17,24 @@ from tests.campaign.coordinators import ROOT
 FOLDER = Path(__file__).parent
 PACKAGES = ("saga", "compensations")
 
-#: Fall within a few hundred kills: for every change. The others are for a long run.
+#: For every change. All mutants fall within a hundred kills, in ten seconds or so each.
 QUICK: tuple[str, ...] = (
-    "undo_in_forward_order",
-    "no_guard",
-    "call_before_intent",
     "unknown_is_failed",
+    "call_before_intent",
     "last_answer_erases_doubt",
+    "undo_in_forward_order",
     "command_erases_intent",
+    "no_guard",
+    "start_answered_early",
 )
-SLOW: tuple[str, ...] = (
+#: For a release: what they do wrong is near to one of those.
+OTHERS: tuple[str, ...] = (
     "lost_call_never_happened",
     "undo_while_under_way",
     "key_per_attempt",
     "fence_stays",
     "ended_before_undone",
     "cancel_at_the_pivot",
-    "answer_before_commit",
 )
 
 
@@ -82,7 +83,7 @@ class Mutant:
 
 def chosen(wanted: str) -> list[Mutant]:
     """Return the mutants of a choice: ``quick``, ``all``, or names with commas between; exits on a wrong one."""
-    names = {"quick": QUICK, "all": QUICK + SLOW}.get(wanted, tuple(wanted.split(",")))
-    if unknown := set(names) - {*QUICK, *SLOW}:
-        sys.exit(f"there is no mutant {', '.join(sorted(unknown))}; there are {', '.join(QUICK + SLOW)}")
+    names = {"quick": QUICK, "all": QUICK + OTHERS}.get(wanted, tuple(wanted.split(",")))
+    if unknown := set(names) - {*QUICK, *OTHERS}:
+        sys.exit(f"there is no mutant {', '.join(sorted(unknown))}; there are {', '.join(QUICK + OTHERS)}")
     return [Mutant(name=name) for name in names]
