@@ -144,7 +144,9 @@ class Catalogue:
                 self._keep(key, load_definition(value))
             except DefinitionInvalid as error:
                 name, version = key
-                raise UnreadableJournal(f"this release cannot read the definition {name} {version}") from error
+                raise UnreadableJournal(
+                    f"this release cannot read the definition {name} {version}"
+                ) from error
         return self._parsed[key]
 
     def _keep(self, key: tuple[str, int], definition: SagaDefinition) -> None:

@@ -26,8 +26,8 @@ from saga.journal import evolve
 from saga.messages import fold
 from saga.outcomes import Outcome
 from saga.ports import Append, Clock, Lease, Message, Phase, Record, Store, Telemetry
-from saga.settlement import lost, pending_policy, settle
 from saga.settlement import case as case_of
+from saga.settlement import lost, pending_policy, settle
 from saga.state import SagaState, Status
 
 log = logging.getLogger(__name__)

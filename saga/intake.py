@@ -172,7 +172,9 @@ class Intake:
         new_id = identity.saga_id
         started = self._started(start, new_id)
         decision, held = self._first_decision(start.definition.definition, evolve(None, started))
-        invocations = decision.invocations[: self._worker.slots.take(len(decision.invocations))] if held else ()
+        invocations = (
+            decision.invocations[: self._worker.slots.take(len(decision.invocations))] if held else ()
+        )
         saga = self._new(start, identity, started, decision, invocations, held=held)
         self._worker.arriving(new_id)
         try:
@@ -307,7 +309,9 @@ def _labelled(
         try:
             value = given[name] if name in given else evaluate(template, roots)
         except NothingFound as nothing:
-            problems.append(Problem(pointer=f"/labels/{name}", detail=f"nothing was found for {nothing.expression}"))
+            problems.append(
+                Problem(pointer=f"/labels/{name}", detail=f"nothing was found for {nothing.expression}")
+            )
             continue
         if isinstance(value, str | int | float):
             labels[name] = value

@@ -89,7 +89,9 @@ class Membership:
             if seen is None or seen.beat != row.beat:
                 self._seen[row.id] = _Seen(beat=row.beat, since=now)
             elif now - seen.since >= self._ttl and not row.dead and await self._store.bury(row.id, row.beat):
-                log.warning("node %s has been silent for %.1f s and is taken for dead", row.id, now - seen.since)
+                log.warning(
+                    "node %s has been silent for %.1f s and is taken for dead", row.id, now - seen.since
+                )
         self._seen = {row.id: self._seen[row.id] for row in rows if row.id in self._seen}
         return await self._store.release_dead()
 

@@ -118,7 +118,9 @@ class Post:
                 await self._worker.poke(saga_id)
         return True
 
-    async def verdict(self, saga_id: str, message_id: str, *, seconds: float = VERDICT_WAIT) -> Verdict | None:
+    async def verdict(
+        self, saga_id: str, message_id: str, *, seconds: float = VERDICT_WAIT
+    ) -> Verdict | None:
         """Return what a command has become, None when its owner has not folded it in time."""
         until = self._clock.monotonic() + seconds
         with self._worker.changes.watch(saga_id) as watch:

@@ -156,7 +156,11 @@ class Settings:
         "Names a request's Host may have besides loopback names, `SAGA_HOST` and `SAGA_PUBLIC_URL`; `*`: any.",
     )  # fmt: skip
     admin_token: str | None = _setting(
-        None, _token, "text", "Bearer token that may do everything; without one only loopback is open.", hidden=True
+        None,
+        _token,
+        "text",
+        "Bearer token that may do everything; without one only loopback is open.",
+        hidden=True,
     )
     tls_certificate: Path | None = _setting(  # noqa: RUF009 - a frozen field
         None, _file, "file", "Certificate chain (PEM) to serve HTTPS with; needs `SAGA_TLS_KEY`."
@@ -168,9 +172,14 @@ class Settings:
         None, _folder, "folder", "Definitions (`.yaml`, `.yml`, `.json`) that are stored when it starts."
     )
     max_running: int = _setting(
-        5000, _number(1, _MOST), "sagas", "Sagas held in memory at once; accepted ones beyond wait in the store."
+        5000,
+        _number(1, _MOST),
+        "sagas",
+        "Sagas held in memory at once; accepted ones beyond wait in the store.",
     )
-    max_calls: int = _setting(96, _number(1, _MOST), "requests", "Requests to participants in flight at once.")
+    max_calls: int = _setting(
+        96, _number(1, _MOST), "requests", "Requests to participants in flight at once."
+    )
     node_ttl: float = _setting(
         5.0, _duration(0.5, 3600.0), "duration",
         "How long a coordinator may be silent, on a store that others share, before they take its sagas over.",
@@ -323,7 +332,10 @@ def _read_family(setting: Setting, environ: Mapping[str, str], given: Any) -> _F
         if _NAME.fullmatch(name):
             yield name, _value(setting, where, text)
         else:
-            yield name, Problem(pointer=where, detail=f"{name[:80]!r} is no name: [a-z][a-z0-9_]*, at most 64")
+            yield (
+                name,
+                Problem(pointer=where, detail=f"{name[:80]!r} is no name: [a-z][a-z0-9_]*, at most 64"),
+            )
 
 
 def _value(setting: Setting, where: str, text: str) -> Any:

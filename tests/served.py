@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
@@ -15,7 +16,7 @@ from saga.api import keys
 from saga.app import build_app
 from saga.ports import Answer, Clock, Invocation, Store
 from saga.settings import Settings
-from tests.doubles import ScriptedInvoker, said
+from tests.doubles import ScriptedInvoker, said, settle_down
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Served:
         self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=1.0)
         self.url = f"http://127.0.0.1:{self.port}"
 
-    async def __aenter__(self) -> Served:
+    async def __aenter__(self) -> Self:
         try:
             await self._runner.setup()
         except BaseException:
@@ -110,6 +111,22 @@ class Served:
     async def post(self, path: str, value: Any = None, **more: Any) -> Said:
         """POST."""
         return await self.ask("POST", path, value, **more)
+
+    async def until(self, saga_id: str, reached: Callable[[Any], bool]) -> Any:
+        """Return the saga once it is as wanted."""
+        with self.app[keys.WORKER].changes.watch(saga_id) as watch:
+            while not reached(saga := (await self.get(f"/v1/sagas/{saga_id}")).json):
+                assert await watch.wait(10.0), f"nothing happens any more: {saga}"
+        return saga
+
+    async def ended(self, saga_id: str) -> Any:
+        """Return the saga once it has ended."""
+        return await self.until(saga_id, lambda saga: saga["ended_at"] is not None)
+
+    async def on_wire(self, saga_id: str, step: str) -> None:
+        """Return once the call of that step is on the wire, and stays there."""
+        while f"{saga_id}:{step}:action" not in self.invoker.held:
+            await settle_down()
 
     async def put(self, document: Any) -> Said:
         """Store a definition."""

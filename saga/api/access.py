@@ -43,7 +43,9 @@ def check_bearer(request: web.Request, role: Role) -> None:
     said = given.strip().encode("utf-8", "replace")
     if scheme.lower() != "bearer" or not hmac.compare_digest(said, token.encode()):
         challenge = {"WWW-Authenticate": 'Bearer realm="saga"'}
-        raise Refusal(401, "unauthorized", f"a bearer token with the role {role} is needed", headers=challenge)
+        raise Refusal(
+            401, "unauthorized", f"a bearer token with the role {role} is needed", headers=challenge
+        )
     request[WHO] = "admin"
 
 

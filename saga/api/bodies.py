@@ -222,9 +222,7 @@ def unknown_saga() -> Refusal:
 # --------------------------------------------------------------------------- answers
 
 
-def json_response(
-    value: Any, status: int = 200, headers: Mapping[str, str] | None = None
-) -> web.Response:
+def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """Return a JSON answer."""
     return web.Response(status=status, body=to_json(value), content_type=JSON, headers=headers)
 

@@ -59,7 +59,9 @@ async def show(request: web.Request) -> web.Response:
     version = await request.app[CATALOGUE].find(name, number)
     if version is None:
         kind = "definition-unknown" if number is None else "version-unknown"
-        raise Refusal(404, kind, "there is no such definition" if number is None else "there is no such version")
+        raise Refusal(
+            404, kind, "there is no such definition" if number is None else "there is no such version"
+        )
     if version.deleted and number is None:
         raise _deleted(name)
     return bodies.json_response(_row(version) | {"definition": version.definition.document()})
@@ -91,9 +93,7 @@ async def delete(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
-def in_body(
-    request: web.Request, document: dict[str, Any]
-) -> tuple[SagaDefinition, tuple[Problem, ...]]:
+def in_body(request: web.Request, document: dict[str, Any]) -> tuple[SagaDefinition, tuple[Problem, ...]]:
     """Return a definition that was sent whole with a start, checked."""
     return request.app[CATALOGUE].check(document)
 

@@ -39,7 +39,9 @@ async def readyz(request: web.Request) -> web.Response:
     reason = request.app[READINESS].reason or await _store_reason(request)
     if reason is not None:
         raise Refusal(503, "not-ready", reason, headers={"Retry-After": "1"})
-    return bodies.json_response({"status": "ready", "running": request.app[WORKER].running, "store": _written(request)})
+    return bodies.json_response(
+        {"status": "ready", "running": request.app[WORKER].running, "store": _written(request)}
+    )
 
 
 def _written(request: web.Request) -> dict[str, int]:

@@ -87,7 +87,8 @@ def problem_response(refusal: Refusal) -> web.Response:
 def listed(problems: Iterable[Problem]) -> list[dict[str, Any]]:
     """Return problems as a document shows them: where, what, and on which line when it was read from text."""
     return [
-        {"pointer": each.pointer, "detail": each.detail} | ({"line": each.line} if each.line is not None else {})
+        {"pointer": each.pointer, "detail": each.detail}
+        | ({"line": each.line} if each.line is not None else {})
         for each in problems
     ]
 
@@ -112,7 +113,9 @@ def _of_framework(error: web.HTTPException) -> Refusal:
 
 def too_large() -> Refusal:
     """Return the refusal of a body over the limit."""
-    return Refusal(413, "too-large", "the body has more than 1,048,576 bytes", headers={"Connection": "close"})
+    return Refusal(
+        413, "too-large", "the body has more than 1,048,576 bytes", headers={"Connection": "close"}
+    )
 
 
 _SOON: Final = {"Retry-After": "1"}

@@ -117,7 +117,9 @@ def _statuses(query: Mapping[str, list[str]]) -> frozenset[str] | None:
         return None
     wanted = frozenset(word.strip() for text in query["status"] for word in text.split(","))
     if not wanted <= _STATUSES:
-        raise bodies.bad_parameter("status", f"is one or more of {', '.join(status.value for status in Status)}")
+        raise bodies.bad_parameter(
+            "status", f"is one or more of {', '.join(status.value for status in Status)}"
+        )
     return wanted
 
 
@@ -164,4 +166,3 @@ def _after(request: web.Request, cursor: str | None) -> tuple[float, str] | None
         raise bodies.bad_parameter("cursor", "is not one that a page of this list gave")
     started_at, saga_id = from_json(said)
     return float(started_at), saga_id
-

@@ -149,9 +149,7 @@ async def _start(
     )
 
 
-async def _rerun(
-    request: web.Request, saga_id: str, body: bodies.RerunBody, identity: Identity
-) -> Accepted:
+async def _rerun(request: web.Request, saga_id: str, body: bodies.RerunBody, identity: Identity) -> Accepted:
     before = await found(request, saga_id)
     state = before.state
     if not state.ended:
@@ -191,7 +189,9 @@ async def startable(request: web.Request, name: str, wanted: int | None) -> Vers
         return latest
     version = await catalogue.find(name, wanted)
     if version is None:
-        raise Refusal(404, "version-unknown", f"{name} has no version {wanted}; its latest is {latest.version}")
+        raise Refusal(
+            404, "version-unknown", f"{name} has no version {wanted}; its latest is {latest.version}"
+        )
     return version
 
 

@@ -31,9 +31,9 @@ async def closed() -> AsyncIterator[Served]:
 
 def filled(path: str) -> str:
     """Return an address of the route."""
-    return path.replace("{id}", "x").replace("{name}", "y").replace("{token}", "z").partition("{command")[0] + (
-        "pause" if "{command" in path else ""
-    )
+    return path.replace("{id}", "x").replace("{name}", "y").replace("{token}", "z").partition("{command")[
+        0
+    ] + ("pause" if "{command" in path else "")
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
@@ -72,7 +72,8 @@ async def test_loopback_names_are_ours(api: Served, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "localhost.evil.example", "10.0.0.1", "a@localhost", "localhost/x", "localhost:x", ""]
+    "host",
+    ["evil.example", "localhost.evil.example", "10.0.0.1", "a@localhost", "localhost/x", "localhost:x", ""],
 )
 async def test_a_host_that_is_not_ours_is_refused(api: Served, host: str) -> None:
     """A name that was made to resolve to this machine reads nothing."""
@@ -97,7 +98,11 @@ async def test_hosts_can_be_allowed() -> None:
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:1", "http://127.0.0.1"])
 async def test_a_page_of_another_origin_writes_nothing(api: Served, origin: str) -> None:
     """Neither a start nor a command nor a definition."""
-    for method, path in (("POST", "/v1/sagas"), ("POST", "/v1/sagas/x/cancel"), ("DELETE", "/v1/definitions/x")):
+    for method, path in (
+        ("POST", "/v1/sagas"),
+        ("POST", "/v1/sagas/x/cancel"),
+        ("DELETE", "/v1/definitions/x"),
+    ):
         answer = await api.ask(method, path, Origin=origin)
         assert (answer.status, answer.type) == (403, "origin-not-allowed")
     assert (await api.get("/v1/sagas", Origin=origin)).status == 200

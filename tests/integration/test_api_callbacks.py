@@ -31,16 +31,10 @@ async def promised(api: Served) -> tuple[str, str]:
     """Start a saga whose first step is pending; return its id and the path to call back."""
     count = len(api.invoker.sent)
     saga_id = (await api.post("/v1/sagas", START)).json["id"]
-    while (await shown(api, saga_id))["steps"][0]["status"] != "waiting":
-        await asyncio.sleep(0)
+    await api.until(saga_id, lambda saga: saga["steps"][0]["status"] == "waiting")
     callback = api.invoker.sent[count].callback or ""
     assert callback.startswith(f"{api.url}/v1/callbacks/")
     return saga_id, callback.removeprefix(api.url)
-
-
-async def shown(api: Served, saga_id: str) -> Any:
-    """Return the saga."""
-    return (await api.get(f"/v1/sagas/{saga_id}")).json
 
 
 async def test_a_callback_settles_its_step(api: Served) -> None:
@@ -51,8 +45,7 @@ async def test_a_callback_settles_its_step(api: Served) -> None:
     for other in ({"outcome": "refused", "error": "no"}, DONE | {"output": {"seat": "12B"}}):
         conflict = await api.post(path, other)
         assert (conflict.status, conflict.type) == (409, "outcome-stands")
-    while (saga := await shown(api, saga_id))["status"] != "completed":
-        await asyncio.sleep(0)
+    saga = await api.ended(saga_id)
     assert saga["steps"][0]["output"] == {"seat": "12A"}
     assert (await api.post(path, DONE)).status == 200
 
@@ -61,8 +54,7 @@ async def test_a_refusal_by_callback_undoes_nothing_of_the_step(api: Served) -> 
     """It certainly did not happen."""
     saga_id, path = await promised(api)
     assert (await api.post(path, {"outcome": "refused", "error": "sold out"})).status == 200
-    while (saga := await shown(api, saga_id))["status"] != "compensated":
-        await asyncio.sleep(0)
+    saga = await api.ended(saga_id)
     assert (saga["error"]["kind"], saga["steps"][0]["status"]) == ("refused", "refused")
     assert api.invoker.calls() == ["seat:action"]
 
@@ -76,9 +68,8 @@ async def test_the_first_of_many_callbacks_stands(api: Served) -> None:
     taken = {n % 4 for n, answer in enumerate(answers) if answer.status == 200}
     assert {answer.status for answer in answers} == {200, 409}
     assert len(taken) == 1
-    while (seat := (await shown(api, saga_id))["steps"][0])["status"] == "waiting":
-        await asyncio.sleep(0)
-    assert seat["output"] == {"seat": taken.pop()}
+    saga = await api.until(saga_id, lambda saga: saga["steps"][0]["status"] != "waiting")
+    assert saga["steps"][0]["output"] == {"seat": taken.pop()}
 
 
 async def test_a_callback_after_the_saga_went_another_way_is_410_and_recorded(api: Served) -> None:
@@ -87,8 +78,9 @@ async def test_a_callback_after_the_saga_went_another_way_is_410_and_recorded(ap
     assert (await api.post(f"/v1/sagas/{saga_id}/abandon")).status == 200
     gone = await api.post(path, DONE)
     assert (gone.status, gone.type) == (410, "too-late")
-    while (entries := (await api.get(f"/v1/sagas/{saga_id}/journal")).json["items"])[-1]["kind"] != "late_answer":
-        await asyncio.sleep(0)
+    entries: list[Any] = []
+    while not entries or entries[-1]["kind"] != "late_answer":
+        entries = (await api.get(f"/v1/sagas/{saga_id}/journal")).json["items"]
     assert entries[-1]["outcome"] == "succeeded"
 
 
@@ -96,13 +88,11 @@ async def test_a_callback_that_comes_before_its_202_is_kept(api: Served) -> None
     """The participant was faster than its own answer."""
     api.invoker.script = answering(seat=None).script
     saga_id = (await api.post("/v1/sagas", START)).json["id"]
-    while not api.invoker.held:
-        await asyncio.sleep(0)
+    await api.on_wire(saga_id, "seat")
     path = (api.invoker.sent[0].callback or "").removeprefix(api.url)
     assert (await api.post(path, DONE)).status == 200
     api.invoker.held.popitem()[1].set_result(said(202))
-    while (saga := await shown(api, saga_id))["status"] != "completed":
-        await asyncio.sleep(0)
+    saga = await api.ended(saga_id)
     assert saga["steps"][0]["output"] == {"seat": "12A"}
 
 

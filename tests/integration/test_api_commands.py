@@ -41,8 +41,7 @@ async def held_at(api: Served, step: str) -> str:
     """Start a saga whose call of that step stays on the wire, and return its id."""
     api.invoker.script = answering(**{step: None}).script
     saga_id = str((await api.post("/v1/sagas", START)).json["id"])
-    while f"{saga_id}:{step}:action" not in api.invoker.held:
-        await asyncio.sleep(0)
+    await api.on_wire(saga_id, step)
     return saga_id
 
 
@@ -50,8 +49,7 @@ async def parked_at(api: Served, step: str) -> str:
     """Start a saga that is parked at that step, and return its id."""
     api.invoker.script = answering(**{step: NO}, **({"pay": NO} if step == "seat_undo" else {})).script
     saga_id = str((await api.post("/v1/sagas", START)).json["id"])
-    while (await shown(api, saga_id))["status"] != "parked":
-        await asyncio.sleep(0)
+    await api.until(saga_id, lambda saga: saga["status"] == "parked")
     api.invoker.script = answering().script
     return saga_id
 
@@ -66,13 +64,6 @@ async def command(api: Served, saga_id: str, name: str, **body: Any) -> Said:
     return await api.post(f"/v1/sagas/{saga_id}/{name}", body or None)
 
 
-async def ended(api: Served, saga_id: str) -> Any:
-    """Return the saga once it has ended."""
-    while (saga := await shown(api, saga_id))["ended_at"] is None:
-        await asyncio.sleep(0)
-    return saga
-
-
 async def test_pause_and_resume(api: Served) -> None:
     """While it is paused nothing is sent; each command again changes nothing."""
     saga_id = await held_at(api, "seat")
@@ -80,13 +71,12 @@ async def test_pause_and_resume(api: Served) -> None:
     assert (await command(api, saga_id, "pause")).status == 200
     api.invoker.script = answering().script
     api.invoker.held.popitem()[1].set_result(said(200, {}))
-    while (await shown(api, saga_id))["steps"][0]["status"] != "succeeded":
-        await asyncio.sleep(0)
+    await api.until(saga_id, lambda saga: saga["steps"][0]["status"] == "succeeded")
     assert api.invoker.calls() == ["seat:action"]
 
     resumed = await command(api, saga_id, "resume")
     assert (resumed.status, resumed.json["status"]) == (200, "running")
-    assert (await ended(api, saga_id))["status"] == "completed"
+    assert (await api.ended(saga_id))["status"] == "completed"
 
 
 async def test_cancel_goes_backward_and_again_changes_nothing(api: Served) -> None:
@@ -95,7 +85,7 @@ async def test_cancel_goes_backward_and_again_changes_nothing(api: Served) -> No
     cancelled = await command(api, saga_id, "cancel", reason="changed my mind")
     assert (cancelled.status, cancelled.json["direction"]) == (200, "backward")
     api.invoker.held.popitem()[1].set_result(said(200, {}))
-    assert (await ended(api, saga_id))["status"] == "compensated"
+    assert (await api.ended(saga_id))["status"] == "compensated"
     again = await command(api, saga_id, "cancel")
     assert (again.status, again.json["status"]) == (200, "compensated")
 
@@ -119,16 +109,16 @@ async def test_a_parked_step_is_retried_skipped_or_resolved(api: Served) -> None
     """Whatever a person has found out."""
     retried = await parked_at(api, "ticket")
     assert (await command(api, retried, "retry", step="ticket")).status == 200
-    assert (await ended(api, retried))["steps"][2]["attempts"] == 2
+    assert (await api.ended(retried))["steps"][2]["attempts"] == 2
 
     skipped = await parked_at(api, "ticket")
     assert (await command(api, skipped, "skip", step="ticket")).status == 200
-    assert (await ended(api, skipped))["status"] == "completed"
+    assert (await api.ended(skipped))["status"] == "completed"
 
     resolved = await parked_at(api, "ticket")
     body = {"step": "ticket", "outcome": "succeeded", "output": {"number": 7}}
     assert (await command(api, resolved, "resolve", **body)).status == 200
-    assert (await ended(api, resolved))["steps"][2]["output"] == {"number": 7}
+    assert (await api.ended(resolved))["steps"][2]["output"] == {"number": 7}
 
 
 async def test_a_parked_compensation_is_resolved_or_skipped(api: Served) -> None:
@@ -137,11 +127,11 @@ async def test_a_parked_compensation_is_resolved_or_skipped(api: Served) -> None
     wrong = await command(api, resolved, "resolve", step="seat", outcome="refused")
     assert (wrong.status, wrong.json["saga"]["status"]) == (409, "parked")
     assert (await command(api, resolved, "resolve", step="seat", outcome="undone")).status == 200
-    assert (await ended(api, resolved))["status"] == "compensated"
+    assert (await api.ended(resolved))["status"] == "compensated"
 
     skipped = await parked_at(api, "seat_undo")
     assert (await command(api, skipped, "skip", step="seat")).status == 200
-    assert (await ended(api, skipped))["status"] == "abandoned"
+    assert (await api.ended(skipped))["status"] == "abandoned"
 
 
 async def test_abandon_ends_at_once_and_raises_the_fence(api: Served) -> None:
@@ -206,7 +196,7 @@ async def test_two_operators_at_once_do_it_once(api: Served) -> None:
     answers = await asyncio.gather(*(command(api, saga_id, "retry") for _ in range(5)))
     assert {answer.status for answer in answers} <= {200, 409}
     assert any(answer.status == 200 for answer in answers)
-    assert (await ended(api, saga_id))["steps"][2]["attempts"] == 2
+    assert (await api.ended(saga_id))["steps"][2]["attempts"] == 2
 
 
 # --------------------------------------------------------------------------- rerun, signals
@@ -221,7 +211,7 @@ async def test_an_ended_saga_is_run_again_as_a_new_one(api: Served) -> None:
     assert rerun.headers["Location"] == f"/v1/sagas/{rerun.json['id']}"
     assert rerun.json["id"] != first["id"]
     assert (rerun.json["definition"]["version"], rerun.json["labels"]) == (1, {"who": "me"})
-    assert (await ended(api, rerun.json["id"]))["input"] == first["input"]
+    assert (await api.ended(rerun.json["id"]))["input"] == first["input"]
 
     other = await api.post(f"/v1/sagas/{first['id']}/rerun", {"version": 2, "input": {"n": 2}})
     assert (other.json["definition"]["version"], other.json["input"]) == (2, {"n": 2})
@@ -231,7 +221,11 @@ async def test_a_rerun_is_refused_where_it_cannot_be(api: Served) -> None:
     """Of a saga that runs, of none, of a version there is not."""
     running = await held_at(api, "seat")
     refused = await api.post(f"/v1/sagas/{running}/rerun")
-    assert (refused.status, refused.type, refused.json["saga"]["status"]) == (409, "saga-not-ended", "running")
+    assert (refused.status, refused.type, refused.json["saga"]["status"]) == (
+        409,
+        "saga-not-ended",
+        "running",
+    )
     assert (await api.post("/v1/sagas/none/rerun")).type == "saga-unknown"
     api.invoker.script = answering().script
     done = (await api.post("/v1/sagas?wait=5s", START)).json["id"]

@@ -83,8 +83,7 @@ async def test_abandoning_ends_a_wait(api: Served) -> None:
     """409 with its own type."""
     api.invoker.script = answering(seat=None).script
     waiting = asyncio.create_task(api.post("/v1/sagas?wait=10s", START | {"id": "mine"}))
-    while (await api.get("/v1/sagas/mine")).status == 404:
-        await asyncio.sleep(0)
+    await api.on_wire("mine", "seat")
     assert (await api.post("/v1/sagas/mine/abandon")).status == 200
     ended = await waiting
     assert (ended.status, ended.type) == (409, "saga-abandoned")
@@ -171,7 +170,9 @@ async def test_a_start_comes_again_though_its_definition_is_deleted_or_stricter(
     again = await api.post("/v1/sagas", START, Idempotency_Key="k")
     assert (again.status, again.json["id"]) == (200, first.json["id"])
     assert (await api.post("/v1/sagas", START, Idempotency_Key="new")).type == "definition-deleted"
-    assert (await api.post("/v1/sagas", START | {"version": 1}, Idempotency_Key="k")).type == "start-key-reused"
+    assert (
+        await api.post("/v1/sagas", START | {"version": 1}, Idempotency_Key="k")
+    ).type == "start-key-reused"
 
 
 # --------------------------------------------------------------------------- definitions in starts
@@ -468,8 +469,7 @@ async def test_a_coordinator_that_is_stopping_takes_no_starts_and_keeps_nobody_w
     async with Served(answering(seat=None)) as api:
         await api.put(booking())
         waiting = asyncio.create_task(api.post("/v1/sagas?wait=60s", START | {"id": "mine"}))
-        while not api.invoker.held:
-            await asyncio.sleep(0)
+        await api.on_wire("mine", "seat")
         api.app[keys.WORKER].refuse()
         assert (await waiting).status == 202
         start = await api.post("/v1/sagas", START)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -165,8 +164,7 @@ async def test_while_it_stops_callbacks_and_questions_are_answered() -> None:
     async with Served(answering(seat=said(202))) as api:
         await api.put(booking())
         saga_id = (await api.post("/v1/sagas", START)).json["id"]
-        while (await api.get(f"/v1/sagas/{saga_id}")).json["steps"][0]["status"] != "waiting":
-            await asyncio.sleep(0)
+        await api.until(saga_id, lambda saga: saga["steps"][0]["status"] == "waiting")
         await drain(api.app, 0.0)
         callback = (api.invoker.sent[0].callback or "").removeprefix(api.url)
         assert (await api.post(callback, {"outcome": "succeeded", "output": 1})).status == 200
@@ -185,14 +183,11 @@ async def test_a_saga_goes_on_after_a_restart(tmp_path: Path) -> None:
     async with Served(answering(pay=None), store=SqliteStore(path)) as api:
         await api.put(booking())
         saga_id = (await api.post("/v1/sagas", START)).json["id"]
-        while len(api.invoker.sent) < 2:
-            await asyncio.sleep(0)
+        await api.on_wire(saga_id, "pay")
         first = api.invoker.sent[1]
     async with Served(answering(), store=SqliteStore(path)) as api:
-        ended = await api.post("/v1/sagas?wait=5s", START | {"id": "other"})
-        assert ended.status == 200
-        while (saga := (await api.get(f"/v1/sagas/{saga_id}")).json)["status"] != "completed":
-            await asyncio.sleep(0)
+        saga = await api.ended(saga_id)
+        assert saga["status"] == "completed"
         again = next(sent for sent in api.invoker.sent if sent.saga_id == saga_id)
         assert (again.key, again.attempt, again.body) == (first.key, 2, first.body)
         assert again.fence > first.fence

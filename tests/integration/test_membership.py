@@ -76,7 +76,9 @@ async def test_a_message_that_another_node_put_in_is_found_at_the_next_beat() ->
     store = MemoryStore(shared=True)
     async with Coordinator(ScriptedInvoker(lambda _: None), store=store) as coordinator:
         saga_id = await coordinator.start(seat())
-        message = Message(id="m", kind="command", body=b'{"command":"pause"}', by="x", at=coordinator.clock.now())
+        message = Message(
+            id="m", kind="command", body=b'{"command":"pause"}', by="x", at=coordinator.clock.now()
+        )
         await store.deliver(saga_id, message)
         await coordinator.clock.advance(TTL / 5)
         assert (await coordinator.state(saga_id)).status == "paused"
@@ -85,7 +87,9 @@ async def test_a_message_that_another_node_put_in_is_found_at_the_next_beat() ->
 async def test_a_saga_whose_claim_was_lost_on_the_way_is_run_all_the_same() -> None:
     """The store says that this node owns it, and the node did not know."""
     store = MemoryStore(shared=True)
-    async with Coordinator(ScriptedInvoker(lambda _: said(200, {})), store=store, node="first") as coordinator:
+    async with Coordinator(
+        ScriptedInvoker(lambda _: said(200, {})), store=store, node="first"
+    ) as coordinator:
         later = coordinator.clock.now() + 1000
         saga_id = await coordinator.start(seat(), start_at=later)
         assert await store.take(saga_id, "first") is not None

@@ -44,7 +44,12 @@ def test_the_environment_is_read(tmp_path: Path) -> None:
             "PATH": "/bin",
         }
     )
-    assert (settings.store, settings.port, settings.durability, settings.grace) == ("memory://", 0, "fast", 1.5)
+    assert (settings.store, settings.port, settings.durability, settings.grace) == (
+        "memory://",
+        0,
+        "fast",
+        1.5,
+    )
     assert (settings.definitions, settings.allowed_hosts) == (tmp_path, ("a.example", "b.example:80"))
     assert settings.callback_url == "https://saga.example.com/base"
     assert (settings.service, settings.secret) == ({"flights": "http://flights:80"}, {"api_key": "s3cret"})
