@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.campaign.coordinators import ROOT
-from tests.campaign.mutants import FOLDER, QUICK, OTHERS, Mutant, chosen
+from tests.campaign.mutants import FOLDER, OTHERS, QUICK, Mutant, chosen
 
 
 @pytest.mark.parametrize("name", QUICK + OTHERS)
