@@ -203,10 +203,14 @@ class World:
 
     def succeed(self, wire: Wire) -> None:
         """Let the participant do what it is asked, unless it has said under this key that it never will."""
-        if wire.phase == "action" and wire.unit in self.ledger.refused:
+        if self.keeps_to_its_no(wire.unit, wire.phase):
             self.answer(wire, Refused(detail="answered 402", declared=True, status=402))
             return
         self.answer(wire, Succeeded(body={"of": wire.unit}, status=200), effect=True)
+
+    def keeps_to_its_no(self, unit: str, phase: Phase) -> bool:
+        """Return whether the participant has given a verdict, to which it keeps under that key."""
+        return phase == "action" and unit in self.ledger.refused
 
     def poll(self, unit: str, phase: Phase, outcome: Outcome) -> None:
         """Hear the outcome of a pending invocation by asking for it."""
@@ -217,6 +221,8 @@ class World:
         self, unit: str, phase: Phase, outcome: Literal["succeeded", "refused"], *, effect: bool = False
     ) -> Told:
         """Hear a callback; return what its sender is told."""
+        if effect and self.keeps_to_its_no(unit, phase):
+            outcome, effect = "refused", False
         if effect:
             self.ledger.take(unit, phase)
         callback = Callback(step=unit, phase=phase, outcome=outcome, output={"of": unit}, error="no")

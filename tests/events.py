@@ -60,14 +60,12 @@ def task(world: World, wire: Wire, what: str, **members: Any) -> tuple[e.Entry, 
 
 def finish_task(world: World, wire: Wire, *, done: bool) -> None:
     """Do a task or refuse it, if a worker has it; it is not on offer after that."""
+    done = done and not world.keeps_to_its_no(wire.unit, wire.phase)
     held = world.state.step(wire.unit).invocation(wire.phase)
     leased = held.attempts == wire.attempt and held.open is not None and held.open.lease_until is not None
     if done and leased:
         world.ledger.take(wire.unit, wire.phase)
-    action = wire.phase == "action"
-    said = done or (action and wire.unit in world.ledger.effects)
-    if leased and action and not said:
-        world.ledger.refuse(wire.unit)
+    said = done or (wire.phase == "action" and wire.unit in world.ledger.effects)
     if leased:
         world.wires.remove(wire)
     task(world, wire, "complete" if said else "refuse", output={"of": wire.unit}, error="no")
@@ -84,6 +82,9 @@ def _hasty_child(world: World, wire: Wire) -> None:
 
 
 def _polled(world: World, unit: str, phase: Any) -> None:
+    if world.keeps_to_its_no(unit, phase):
+        world.poll(unit, phase, Refused(detail="answered 400", declared=False, status=400))
+        return
     world.ledger.take(unit, phase)
     world.poll(unit, phase, Succeeded(body={"of": unit}, status=200))
 

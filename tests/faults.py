@@ -61,8 +61,6 @@ def _verdict(world: World, wire: Wire) -> None:
 
 def _early_no(world: World, wire: Wire) -> None:
     """A no by callback, and then the 202 it belongs to."""
-    if wire.phase == "action" and wire.unit not in world.ledger.effects:
-        world.ledger.refuse(wire.unit)
     world.callback(wire.unit, wire.phase, "refused")
     world.answer(wire, Pending())
 
