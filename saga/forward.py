@@ -42,7 +42,7 @@ def due(definition: SagaDefinition, state: SagaState, now: float) -> Iterator[tu
         for unit in state.units(step.name):
             if _retry_due(unit, now):
                 yield unit.name, "action"
-        for name in _beginning(state, step):
+        for name in _beginning(definition, state, step):
             yield name, "action"
 
 
@@ -56,11 +56,11 @@ def _retry_due(unit: StepState, now: float) -> bool:
     return unit.status is StepStatus.WAITING and action.next_at is not None and action.next_at <= now
 
 
-def _beginning(state: SagaState, step: Step) -> list[str]:
+def _beginning(definition: SagaDefinition, state: SagaState, step: Step) -> list[str]:
     """Return what may begin now: the step itself once it is ready, or as many instances as there is room for."""
     shown = state.step(step.name)
     if shown.status is StepStatus.PENDING:
-        return [step.name] if _ready(state, step) else []
+        return [step.name] if _ready(definition, state, step) else []
     if shown.count is None or shown.settled:
         return []
     units = state.units(step.name)
@@ -70,8 +70,14 @@ def _beginning(state: SagaState, step: Step) -> list[str]:
     return [unit.name for unit in units if unit.status is StepStatus.PENDING][: max(0, room)]
 
 
-def _ready(state: SagaState, step: Step) -> bool:
-    return all(state.step(name).satisfied for name in step.after)
+def _ready(definition: SagaDefinition, state: SagaState, step: Step) -> bool:
+    before = [state.step(name) for name in step.after]
+    if not all(shown.satisfied for shown in before):
+        return False
+    if any(shown.status is StepStatus.SKIPPED for shown in before):
+        # A person may skip a step before its turn, so that it alone does not say that its turn has come.
+        return all(state.step(name).satisfied for name in definition.graph.upstream(step.name))
+    return True
 
 
 # --------------------------------------------------------------------------- what is under way
@@ -186,7 +192,7 @@ def _turned(definition: SagaDefinition, state: SagaState, now: float) -> Entry |
 def _beginnings(definition: SagaDefinition, state: SagaState, now: float) -> list[Entry]:
     found: list[Entry] = []
     for step in definition.steps:
-        for unit in _beginning(state, step):
+        for unit in _beginning(definition, state, step):
             found += _begin(definition, state, step, unit, now)
     return found
 
@@ -259,7 +265,7 @@ def _ending(definition: SagaDefinition, state: SagaState, now: float) -> list[En
     ):
         return [e.SagaMarkedLate(at=now, detail="the deadline passed after the pivot")]
     parked = [unit for unit in state.steps.values() if unit.parked]
-    if parked and not any(_can_move(state, step) for step in definition.steps):
+    if parked and not any(_can_move(definition, state, step) for step in definition.steps):
         failure = parked[0].failure or Failure(kind="internal")
         return [
             e.SagaParked(
@@ -269,12 +275,12 @@ def _ending(definition: SagaDefinition, state: SagaState, now: float) -> list[En
     return []
 
 
-def _can_move(state: SagaState, step: Step) -> bool:
+def _can_move(definition: SagaDefinition, state: SagaState, step: Step) -> bool:
     if state.step(step.name).settled:
         return False
     # Between two layers of facts a step may be at work whose instances have all settled.
     under_way = any(unit.status in _AT_WORK for unit in state.units(step.name))
-    return under_way or bool(_beginning(state, step))
+    return under_way or bool(_beginning(definition, state, step))
 
 
 def _completed(definition: SagaDefinition, state: SagaState, now: float) -> Entry:

@@ -1,8 +1,8 @@
 """What must hold at every state of every saga, whatever happened: checked for each entry of a journal.
 
 1.  Nothing is compensated that was never invoked.
-2.  Compensations respect reverse dependency order: one starts when everything downstream has settled and what
-    was owed there is undone.
+2.  An action is sent when everything upstream of it is done. Compensations respect the reverse of that order:
+    one starts when everything downstream has settled and what was owed there is undone.
 3.  What may have happened is compensated, or the saga does not end as compensated or completed.
 4.  No compensation once the pivot has succeeded or was skipped; nothing else is in flight while the pivot is.
 5.  One end; after it only entries that change no status, or a reopening. After the first compensation no action
@@ -62,6 +62,8 @@ def _check_invoked(definition: SagaDefinition, before: SagaState, entry: e.Invok
     if entry.phase == "action":
         assert before.direction == "forward", "5: an action was sent while the saga goes backward"
         assert unit.undo.attempts == 0, "5: an action was sent after its compensation"
+        for name in definition.graph.upstream(step_name(entry.step)):
+            assert before.step(name).satisfied, f"2: {unit.name} is sent before {name} is done"
     else:
         assert before.direction == "backward", "5: a compensation was sent while the saga goes forward"
         assert unit.action.attempts > 0, f"1: {unit.name} is compensated and was never invoked"
