@@ -6,6 +6,7 @@ their digits. What is no such text is a 400; a member that is unknown or not wha
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -22,9 +23,17 @@ from saga.errors import InputInvalid, Problem
 from saga.fields import Name
 from saga.pointers import pointer
 
+#: Seconds a body has for coming.
+READING: Final = 30.0
+
 YAML: Final = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
 JSON: Final = "application/json"
 
+#: Items of a page when nothing is asked, and at most.
+LIMIT: Final = 50
+MOST: Final = 200
+#: Parameters of a list without filters.
+PAGING: Final = {"limit": True, "cursor": True}
 #: Longest id of a route that is looked up; children's ids may be longer than those a client chooses.
 _LONGEST_ID: Final = 4096
 _LARGEST: Final = 2**31 - 1
@@ -60,7 +69,7 @@ class RerunBody(Body):
 class CommandBody(Body):
     """``POST /v1/sagas/{id}/{command}``; every member is optional, and which one fits depends on the command."""
 
-    reason: Annotated[str, StringConstraints(max_length=2000)] = ""
+    reason: Annotated[str, StringConstraints(max_length=2000)] | None = None
     step: Annotated[str, StringConstraints(max_length=200)] | None = None
     outcome: Literal["succeeded", "refused", "undone"] | None = None
     output: Any = None
@@ -117,7 +126,13 @@ async def _read(request: web.Request) -> bytes:
         raise too_large()
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Refusal(415, "unsupported-media-type", "send the body as it is, not compressed")
-    return await request.read()
+    if request.content.is_eof():
+        return await request.read()
+    try:
+        async with asyncio.timeout(READING):
+            return await request.read()
+    except TimeoutError:
+        raise Refusal(408, "too-slow", f"the body has not come within {READING:g} s") from None
 
 
 def _is_utf8(request: web.Request) -> bool:
@@ -204,6 +219,22 @@ def duration(query: Mapping[str, list[str]], name: str, most: float) -> float | 
     if seconds > most:
         raise bad_parameter(name, f"is at most {most:g}s")
     return seconds
+
+
+def limit_of(query: Mapping[str, list[str]]) -> int | None:
+    """Return how many items a page has, None when nothing is said."""
+    return integer(query, "limit", 1, MOST)
+
+
+def paged(query: Mapping[str, list[str]], keys: list[str], limit: int) -> tuple[list[str], str | None]:
+    """Return one page of a list that is held whole, and its cursor: the key of its last item."""
+    after = single(query, "cursor")
+    limit = limit_of(query) or limit
+    if after is not None and after not in keys:
+        raise bad_parameter("cursor", "is not one that a page of this list gave")
+    begin = 0 if after is None else keys.index(after) + 1
+    found = keys[begin : begin + limit]
+    return found, found[-1] if begin + limit < len(keys) else None
 
 
 def saga_id_of(request: web.Request) -> str:

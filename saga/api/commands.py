@@ -36,7 +36,8 @@ async def command(request: web.Request) -> web.Response:
     body, _ = await bodies.read_body(request, bodies.CommandBody, required=False)
     _check(name, body)
     post = request.app[POST]
-    message = _message(request, "command", {"command": name, **body.model_dump(exclude_unset=True)})
+    said = {member: value for member in body.model_fields_set if (value := getattr(body, member)) is not None}
+    message = _message(request, "command", {"command": name, **said})
     if not await post.deliver(saga_id, message):
         raise bodies.unknown_saga()
     verdict = await post.verdict(saga_id, message.id)

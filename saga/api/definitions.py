@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from aiohttp import web
@@ -14,14 +15,18 @@ from saga.api.refusal import Refusal
 from saga.catalogue import Version
 from saga.definition import SagaDefinition
 from saga.errors import DefinitionInvalid, Problem
+from saga.fields import NAME
+from saga.ports import StoredDefinition
 
-PAGE: Final = 50
-MOST: Final = 200
+_NAME: Final = re.compile(NAME)
+#: Parameters of a PUT, and of one definition.
+DRY: Final = {"dry_run": True}
+VERSION: Final = {"version": True}
 
 
 async def put(request: web.Request) -> web.Response:
     """Store a definition as the next version, unless it equals the latest; or only check it."""
-    query = bodies.query_of(request, {"dry_run": True})
+    query = bodies.query_of(request, DRY)
     dry = bodies.boolean(query, "dry_run")
     document, lines = await bodies.read_definition(request)
     name = request.match_info["name"]
@@ -41,19 +46,19 @@ async def put(request: web.Request) -> web.Response:
 
 async def find(request: web.Request) -> web.Response:
     """List the latest version of each definition, by name."""
-    query = bodies.query_of(request, {"limit": True, "cursor": True})
-    limit = bodies.integer(query, "limit", 1, MOST) or PAGE
-    after = bodies.single(query, "cursor") or ""
-    if not after.isascii():
+    query = bodies.query_of(request, bodies.PAGING)
+    limit, after = bodies.limit_of(query) or bodies.LIMIT, bodies.single(query, "cursor")
+    if after is not None and not _NAME.fullmatch(after):
         raise bodies.bad_parameter("cursor", "is not one that a page of this list gave")
-    rows = [version for version in await request.app[CATALOGUE].all() if version.name > after]
+    # The definition a page ended with may be deleted by now; its name still says where to go on.
+    rows = [each for each in await request.app[CATALOGUE].all() if each.name > (after or "")]
     cursor = rows[limit - 1].name if len(rows) > limit else None
     return bodies.page([_row(version) for version in rows[:limit]], cursor)
 
 
 async def show(request: web.Request) -> web.Response:
     """Show a definition, as it was stored: the latest version, or the one that is asked for."""
-    query = bodies.query_of(request, {"version": True})
+    query = bodies.query_of(request, VERSION)
     number = bodies.integer(query, "version", 1)
     name = _name(request)
     version = await request.app[CATALOGUE].find(name, number)
@@ -69,20 +74,21 @@ async def show(request: web.Request) -> web.Response:
 
 async def versions(request: web.Request) -> web.Response:
     """List every version of a definition, newest first."""
-    stored = await request.app[CATALOGUE].versions(_name(request))
+    query = bodies.query_of(request, bodies.PAGING)
+    stored = {str(each.version): each for each in await request.app[CATALOGUE].versions(_name(request))}
     if not stored:
         raise _unknown()
-    return bodies.page(
-        [
-            {
-                "name": each.name,
-                "version": each.version,
-                "created_at": views.when(each.created_at),
-                "deleted": each.deleted,
-            }
-            for each in reversed(stored)
-        ]
-    )
+    numbers, cursor = bodies.paged(query, list(stored)[::-1], bodies.LIMIT)
+    return bodies.page([_version(stored[number]) for number in numbers], cursor)
+
+
+def _version(stored: StoredDefinition) -> dict[str, Any]:
+    return {
+        "name": stored.name,
+        "version": stored.version,
+        "created_at": views.when(stored.created_at),
+        "deleted": stored.deleted,
+    }
 
 
 async def delete(request: web.Request) -> web.Response:

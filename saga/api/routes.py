@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
 from aiohttp import web
 
 from saga.api import callbacks, commands, definitions, health, sagas, starts
 from saga.api.access import Role, check_bearer
+from saga.api.bodies import (
+    PAGING,
+    Body,
+    CallbackBody,
+    CommandBody,
+    RerunBody,
+    StartBody,
+    query_of,
+)
 
 Handle: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -21,25 +30,29 @@ class Route(NamedTuple):
     handle: Handle
     #: What the bearer must be; None: none is asked for.
     role: Role | None
+    #: Names of the query, and whether each is in this release.
+    query: Mapping[str, bool] = {}
+    #: What its JSON body is; None when it has none, or any.
+    body: type[Body] | None = None
 
 
 _COMMAND: Final = f"/v1/sagas/{{id}}/{{command:{'|'.join(commands.COMMANDS)}}}"
 
 ROUTES: Final[tuple[Route, ...]] = (
-    Route("POST", "/v1/sagas", starts.start, "operator"),
-    Route("GET", "/v1/sagas", sagas.find, "reader"),
-    Route("GET", "/v1/sagas/{id}", sagas.show, "reader"),
-    Route("GET", "/v1/sagas/{id}/journal", sagas.journal, "reader"),
+    Route("POST", "/v1/sagas", starts.start, "operator", starts.QUERY, StartBody),
+    Route("GET", "/v1/sagas", sagas.find, "reader", sagas.FILTERS),
+    Route("GET", "/v1/sagas/{id}", sagas.show, "reader", sagas.VIEWS),
+    Route("GET", "/v1/sagas/{id}/journal", sagas.journal, "reader", PAGING),
     Route("GET", "/v1/sagas/{id}/plan", sagas.plan, "reader"),
-    Route("POST", _COMMAND, commands.command, "operator"),
-    Route("POST", "/v1/sagas/{id}/rerun", starts.rerun, "operator"),
+    Route("POST", _COMMAND, commands.command, "operator", body=CommandBody),
+    Route("POST", "/v1/sagas/{id}/rerun", starts.rerun, "operator", body=RerunBody),
     Route("POST", "/v1/sagas/{id}/signals/{name}", commands.signal, "operator"),
-    Route("POST", "/v1/callbacks/{token}", callbacks.callback, None),
-    Route("GET", "/v1/definitions", definitions.find, "reader"),
-    Route("PUT", "/v1/definitions/{name}", definitions.put, "operator"),
-    Route("GET", "/v1/definitions/{name}", definitions.show, "reader"),
+    Route("POST", "/v1/callbacks/{token}", callbacks.callback, None, body=CallbackBody),
+    Route("GET", "/v1/definitions", definitions.find, "reader", PAGING),
+    Route("PUT", "/v1/definitions/{name}", definitions.put, "operator", definitions.DRY),
+    Route("GET", "/v1/definitions/{name}", definitions.show, "reader", definitions.VERSION),
     Route("DELETE", "/v1/definitions/{name}", definitions.delete, "operator"),
-    Route("GET", "/v1/definitions/{name}/versions", definitions.versions, "reader"),
+    Route("GET", "/v1/definitions/{name}/versions", definitions.versions, "reader", PAGING),
     Route("GET", "/v1/nodes", health.nodes, "reader"),
     Route("GET", "/healthz", health.healthz, None),
     Route("GET", "/readyz", health.readyz, None),
@@ -56,12 +69,14 @@ def add_routes(app: web.Application) -> None:
 
 
 def _guarded(route: Route) -> Handle:
-    role, handle = route.role, route.handle
+    role, handle, query = route.role, route.handle, route.query
     if role is None:
         return handle
 
     async def guarded(request: web.Request) -> web.StreamResponse:
         check_bearer(request, role)
+        if request.query_string and not query:
+            query_of(request, {})
         return await handle(request)
 
     return guarded

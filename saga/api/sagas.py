@@ -20,11 +20,10 @@ from saga.ports import Listed, Query
 from saga.post import Loaded
 from saga.state import Status
 
-#: Items of a page when nothing is asked, and at most.
-PAGE: Final = 50
-MOST: Final = 200
-
-_FILTERS: Final = {
+#: Parameters of one saga.
+VIEWS: Final = {"at": True, "reveal": False}
+#: Filters of lists; those of labels, ``label.<name>``, are not in this release either.
+FILTERS: Final = {
     "status": True, "definition": True, "limit": True, "cursor": True,
     "late": False, "started_after": False, "started_before": False, "start_key": False, "q": False,
 }  # fmt: skip
@@ -36,7 +35,7 @@ async def show(request: web.Request) -> web.Response:
     """Show one saga, as it is or as it was after an entry."""
     if not request.query_string:
         return bodies.json_response(shown(await found(request, bodies.saga_id_of(request))))
-    query = bodies.query_of(request, {"at": True, "reveal": False})
+    query = bodies.query_of(request, VIEWS)
     at = bodies.integer(query, "at", 1)
     loaded = await _loaded(request)
     if at is None:
@@ -49,8 +48,11 @@ async def show(request: web.Request) -> web.Response:
 
 async def journal(request: web.Request) -> web.Response:
     """Show every entry of a saga's journal."""
+    query = bodies.query_of(request, bodies.PAGING)
     loaded = await _loaded(request)
-    return bodies.page(views.journal(loaded.definition, loaded.entries))
+    entries = {str(entry["seq"]): entry for entry in views.journal(loaded.definition, loaded.entries)}
+    numbers, cursor = bodies.paged(query, list(entries), len(entries))
+    return bodies.page([entries[number] for number in numbers], cursor)
 
 
 async def plan(request: web.Request) -> web.Response:
@@ -63,8 +65,9 @@ async def plan(request: web.Request) -> web.Response:
 
 async def find(request: web.Request) -> web.Response:
     """List summaries, newest first."""
-    query = bodies.query_of(request, _Filters())
-    limit = bodies.integer(query, "limit", 1, MOST) or PAGE
+    labels = {name: False for name in request.query if name.startswith("label.")}
+    query = bodies.query_of(request, FILTERS | labels)
+    limit = bodies.limit_of(query) or bodies.LIMIT
     wanted = Query(
         statuses=_statuses(query),
         definition=bodies.single(query, "definition"),
@@ -100,16 +103,6 @@ def shown(seen: Seen) -> dict[str, Any]:
 
 
 # --------------------------------------------------------------------------- lists
-
-
-class _Filters(dict[str, bool]):
-    """The filters of lists; those of labels have names of their own."""
-
-    def __init__(self) -> None:
-        super().__init__(_FILTERS)
-
-    def __contains__(self, name: object) -> bool:
-        return super().__contains__(name) or str(name).startswith("label.")
 
 
 def _statuses(query: Mapping[str, list[str]]) -> frozenset[str] | None:

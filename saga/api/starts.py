@@ -26,12 +26,14 @@ MOST_WAIT: Final = 60.0
 #: Longest start key, characters.
 MOST_KEY: Final = 255
 _MADE_OF_KEY: Final = re.compile(r"key-[0-9a-f]{40}")
+#: Parameters of a start.
+QUERY: Final = {"wait": True}
 _REPLAYED: Final = {"Idempotent-Replayed": "true"}
 
 
 async def start(request: web.Request) -> web.Response:
     """Start a saga, durably, and answer at once or when it has ended."""
-    query = bodies.query_of(request, {"wait": True}) if request.query_string else {}
+    query = bodies.query_of(request, QUERY) if request.query_string else {}
     seconds = bodies.duration(query, "wait", MOST_WAIT)
     body, sent = await bodies.read_body(request, bodies.StartBody)
     begins = _start_at(request, body)

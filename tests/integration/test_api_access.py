@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from saga.api.routes import ROUTES
+from saga.api.routes import ROUTES, Route
 from tests.served import Served, answering, booking
 
 TOKEN = "correct-horse-battery-staple"
@@ -37,9 +37,9 @@ def filled(path: str) -> str:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
-async def test_every_route_but_the_open_ones_asks_for_the_bearer(closed: Served, route: object) -> None:
+async def test_every_route_but_the_open_ones_asks_for_the_bearer(closed: Served, route: Route) -> None:
     """Missing, wrong and malformed are 401 with a challenge, before anything else is looked at."""
-    method, path, _, role = route  # type: ignore[misc]
+    method, path, role = route.method, route.path, route.role
     assert (role is None) == (path in OPEN)
     wrong = [{}, {"Authorization": f"Bearer {TOKEN}x"}, {"Authorization": TOKEN}, {"Authorization": "Bearer"}]
     wrong += [{"Authorization": f"Basic {TOKEN}"}, {"Authorization": "Bearer ä"}]

@@ -68,7 +68,8 @@ async def test_pause_and_resume(api: Served) -> None:
     """While it is paused nothing is sent; each command again changes nothing."""
     saga_id = await held_at(api, "seat")
     assert (await command(api, saga_id, "pause", reason="lunch")).json["status"] == "paused"
-    assert (await command(api, saga_id, "pause")).status == 200
+    assert (await command(api, saga_id, "pause", reason=None)).status == 200
+    assert (await command(api, saga_id, "pause?now=true")).type == "parameter-invalid"
     api.invoker.script = answering().script
     api.invoker.held.popitem()[1].set_result(said(200, {}))
     await api.until(saga_id, lambda saga: saga["steps"][0]["status"] == "succeeded")

@@ -133,13 +133,22 @@ async def test_definitions_are_listed_and_shown_by_version(api: Served) -> None:
     second = (await api.get(f"/v1/definitions?limit=2&cursor={first['next']}")).json
     assert ([each["name"] for each in second["items"]], second["next"]) == (["c"], None)
 
+    await api.ask("DELETE", "/v1/definitions/b")
+    again = (await api.get(f"/v1/definitions?limit=2&cursor={first['next']}")).json
+    assert [each["name"] for each in again["items"]] == ["c"]
+    await api.put(booking(name="b", due="5m"))
+
     shown = (await api.get("/v1/definitions/b")).json
-    assert (shown["version"], shown["definition"]["due"]) == (2, "5m")
+    assert (shown["version"], shown["definition"]["due"]) == (3, "5m")
     assert (await api.get("/v1/definitions/b?version=1")).json["definition"].get("due") is None
     again = await api.ask("PUT", "/v1/definitions/b", shown["definition"])
     assert again.status == 200
     listed = (await api.get("/v1/definitions/b/versions")).json
-    assert [each["version"] for each in listed["items"]] == [2, 1]
+    assert [each["version"] for each in listed["items"]] == [3, 2, 1]
+    page = (await api.get("/v1/definitions/b/versions?limit=2")).json
+    assert [each["version"] for each in page["items"]] == [3, 2]
+    page = (await api.get(f"/v1/definitions/b/versions?cursor={page['next']}")).json
+    assert ([each["version"] for each in page["items"]], page["next"]) == ([1], None)
 
 
 @pytest.mark.parametrize(
@@ -155,6 +164,9 @@ async def test_definitions_are_listed_and_shown_by_version(api: Served) -> None:
         ("/v1/definitions/booking?colour=red", 422, "parameter-invalid"),
         ("/v1/definitions?limit=0", 422, "parameter-invalid"),
         ("/v1/definitions?limit=201", 422, "parameter-invalid"),
+        ("/v1/definitions?cursor=%C3%A4", 422, "parameter-invalid"),
+        ("/v1/definitions/booking/versions?limit=201", 422, "parameter-invalid"),
+        ("/v1/definitions/booking/versions?cursor=7", 422, "parameter-invalid"),
         ("/v1/definitions/%00", 404, "definition-unknown"),
         ("/v1/definitions/%ed%a0%80", 404, "definition-unknown"),
     ],

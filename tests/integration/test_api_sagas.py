@@ -63,6 +63,19 @@ async def test_a_saga_is_shown_as_it_was_after_an_entry(api: Served) -> None:
         assert (await api.get(f"/v1/sagas/{saga_id}?at={at}")).type == "parameter-invalid"
 
 
+async def test_a_journal_is_whole_unless_a_page_is_asked_for(api: Served) -> None:
+    """Every entry once, in order."""
+    path = f"/v1/sagas/{await started(api)}/journal"
+    whole = (await api.get(path)).json
+    assert whole["next"] is None
+    page = (await api.get(f"{path}?limit=3")).json
+    assert len(page["items"]) == 3
+    rest = (await api.get(f"{path}?limit=200&cursor={page['next']}")).json
+    assert page["items"] + rest["items"] == whole["items"]
+    assert (await api.get(f"{path}?limit=0")).status == 422
+    assert (await api.get(f"{path}?colour=red")).status == 422
+
+
 async def test_a_running_saga_is_shown_with_its_owner(api: Served) -> None:
     """The owner is a node of the list of nodes."""
     api.invoker.script = answering(seat=None).script
