@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
     "Try it, and run it": {"demo": "demo", "serve": "serve", "bench": "bench"},
     "Definitions": {
         "validate": "offline",
+        "simulate": "offline",
         "graph": "offline",
         "apply": "remote",
         "definitions": "remote",

@@ -100,6 +100,8 @@ def _ending() -> Iterator[None]:
         raise click.exceptions.Exit(128 + number)
 
     before = {number: signal.signal(number, unwind) for number in _ENDING}
+    # A shell has a program it starts behind ``&`` ignore Ctrl-C; here it is the way to stop.
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:

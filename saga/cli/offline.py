@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from saga.cli import output
-from saga.cli.failures import Exit, end, place
+from saga.cli.failures import Exit, Failure, end, place
 from saga.cli.options import json_option
 
 if TYPE_CHECKING:
     from saga.cli.files import Checked
+    from saga.definition import SagaDefinition
     from saga.errors import Problem
+    from saga.simulate import Sent, Simulation
 
 
 @click.command()
@@ -73,4 +76,58 @@ def graph(file: str) -> None:
     click.echo(flowchart(definition(file)), nl=False)
 
 
-commands: Mapping[str, click.Command] = {"validate": validate, "graph": graph}
+@click.command()
+@click.argument("file", metavar="FILE")
+@click.option("--fail", metavar="STEP", help="Only for this step; without it for none and for each in turn.")
+@click.option("--uncertain", is_flag=True, help="It stays in doubt, in place of being refused.")
+@json_option
+def simulate(*, file: str, fail: str | None, uncertain: bool, as_json: bool) -> None:
+    """Show what is sent, and what is undone, when a step fails.
+
+    Decided by what decides in the coordinator, without a network; every other step succeeds, and every 'when'
+    holds. What stands on one line is sent together: actions behind →, compensations behind ←.
+    """
+    from saga.cli.files import definition
+    from saga.errors import SagaError
+
+    found = definition(file)
+    try:
+        simulations = [_simulated(found, name, uncertain=uncertain) for name in _failing(found, fail)]
+    except SagaError as error:
+        raise Failure(str(error)) from None
+    if as_json:
+        output.document({"definition": found.name, "simulations": [asdict(each) for each in simulations]})
+    else:
+        for each in simulations:
+            _print_simulation(each)
+
+
+def _simulated(definition: SagaDefinition, fail: str | None, *, uncertain: bool) -> Simulation:
+    from saga.simulate import simulate as play
+
+    return play(definition, fail, uncertain=uncertain and fail is not None)
+
+
+def _failing(definition: SagaDefinition, fail: str | None) -> list[str | None]:
+    """Return which steps fail in turn: none, and each that can; or the one that is named."""
+    if fail is not None:
+        return [fail]
+    return [None, *(step.name for step in definition.steps if step.kind != "wait")]
+
+
+def _print_simulation(simulation: Simulation) -> None:
+    how = "stays in doubt" if simulation.uncertain else "is refused"
+    when = f"{simulation.failed} {how}" if simulation.failed is not None else "nothing fails"
+    output.line(f"{when}: {simulation.status}", output.COLOURS.get(simulation.status))
+    for wave in simulation.waves:
+        output.line("  " + "  ".join(_sent(wave)))
+
+
+def _sent(wave: Sequence[Sent]) -> Iterator[str]:
+    for phase, mark in (("action", "→"), ("compensation", "←")):
+        steps = ", ".join(sent.step for sent in wave if sent.phase == phase)
+        if steps:
+            yield f"{mark} {steps}"
+
+
+commands: Mapping[str, click.Command] = {"validate": validate, "simulate": simulate, "graph": graph}

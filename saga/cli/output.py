@@ -42,6 +42,9 @@ COLOURS = {
     "skipped": "bright_black",
 }
 
+#: Headings of columns whose cells stay on one line.
+_WHOLE = frozenset({"id", "name", "step", "definition", "status", "progress", "started"})
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -113,7 +116,8 @@ def rich_table(headings: Sequence[str], rows: Iterable[Sequence[Cell | str]]) ->
 
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
-        drawn.add_column(heading, overflow="fold")
+        # What a person copies from the screen, and short words, stay on one line.
+        drawn.add_column(heading, overflow="fold", no_wrap=heading in _WHOLE)
     for row in rows:
         drawn.add_row(*(Text(clean(cell.text), style=cell.colour or "") for cell in map(_cell, row)))
     return drawn

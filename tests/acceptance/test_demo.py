@@ -31,10 +31,12 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(folder: Path, tmp_path: Path) -> Iterator[Start]:
-    """Return what starts a demo in an empty folder; one that still runs at the end is killed."""
+    """Return what starts a demo, told to ignore Ctrl-C; one that still runs at the end is killed."""
     running: list[subprocess.Popen[str]] = []
 
     def start_demo(*arguments: str, **env: str) -> subprocess.Popen[str]:
+        # As a shell script does with what it starts behind "&".
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         process = subprocess.Popen(
             [sys.executable, "-m", "saga", "demo", *arguments],
             cwd=tmp_path,
@@ -43,6 +45,7 @@ def start(folder: Path, tmp_path: Path) -> Iterator[Start]:
             stderr=subprocess.PIPE,
             text=True,
         )
+        signal.signal(signal.SIGINT, before)
         running.append(process)
         return process
 

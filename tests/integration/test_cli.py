@@ -244,6 +244,53 @@ def test_a_definition_this_release_does_not_execute_is_refused(saga: Terminal) -
     assert "-:4: error: /steps/0/wait: 'wait' is not executed yet by this release" in result.out
 
 
+def test_simulate_shows_a_failure_of_each_step_in_turn(saga: Terminal) -> None:
+    """What is sent together stands on one line; past the pivot nothing is undone."""
+    result = saga("simulate", str(BOOKING))
+
+    assert result.code == 0
+    assert result.out.splitlines() == [
+        "nothing fails: completed",
+        "  → reserve_flight, reserve_hotel",
+        "  → charge_card",
+        "  → issue_ticket",
+        "reserve_flight is refused: compensated",
+        "  → reserve_flight, reserve_hotel",
+        "  ← reserve_hotel",
+        "reserve_hotel is refused: compensated",
+        "  → reserve_flight, reserve_hotel",
+        "  ← reserve_flight",
+        "charge_card is refused: compensated",
+        "  → reserve_flight, reserve_hotel",
+        "  → charge_card",
+        "  ← reserve_flight, reserve_hotel",
+        "issue_ticket is refused: parked",
+        "  → reserve_flight, reserve_hotel",
+        "  → charge_card",
+        "  → issue_ticket",
+    ]
+
+
+def test_simulate_one_step_that_stays_in_doubt(saga: Terminal) -> None:
+    """It is compensated itself, before what it came after."""
+    result = saga("simulate", str(BOOKING), "--fail", "charge_card", "--uncertain", "--json")
+
+    (simulation,) = result.json()["simulations"]
+    assert (simulation["failed"], simulation["status"]) == ("charge_card", "compensated")
+    assert simulation["waves"][2:] == [
+        [{"step": "charge_card", "phase": "compensation"}],
+        [{"step": step, "phase": "compensation"} for step in ("reserve_flight", "reserve_hotel")],
+    ]
+
+
+def test_simulate_knows_its_steps(saga: Terminal) -> None:
+    """One that is not there is usage."""
+    result = saga("simulate", str(BOOKING), "--fail", "nope")
+
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("saga: there is no step 'nope'; there are reserve_flight")
+
+
 def test_graph_draws_mermaid(saga: Terminal) -> None:
     """Ready to be pasted."""
     result = saga("graph", str(BOOKING))
