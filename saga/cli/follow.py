@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from saga.cli import output
 from saga.cli.failures import Exit, Failure
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from saga.cli.http import Api
 
+_T = TypeVar("_T")
 Saga = Mapping[str, Any]
 #: Shown the saga and its new entries, whenever there are any.
 Show = Callable[[Saga, Sequence[Entry]], None]
@@ -43,21 +44,21 @@ def follow(api: Api, saga_id: str, show: Show) -> Saga:
         pause = _SOON if saga["updated_at"] != changed else min(pause * 1.5, _LATEST)
         changed = saga["updated_at"]
         if pause == _SOON or saga["status"] in AT_REST:
-            entries = _patiently(api, f"{saga_path(saga_id)}/journal")["items"]
+            entries = _patiently(lambda: list(api.items(f"{saga_path(saga_id)}/journal")))
             show(saga, entries[shown:])
             shown = len(entries)
         if saga["status"] in AT_REST:
             return saga
         time.sleep(pause)
         # The journal is read after the saga, so that of a saga at rest nothing is missed.
-        saga = _patiently(api, saga_path(saga_id))
+        saga = _patiently(lambda: api.get(saga_path(saga_id)))
 
 
-def _patiently(api: Api, path: str) -> Any:
+def _patiently(ask: Callable[[], _T]) -> _T:
     """Ask, again while nobody answers."""
     for losses in count(1):
         try:
-            return api.get(path)
+            return ask()
         except Failure as failure:
             if failure.code is not Exit.UNREACHABLE or losses > _LOSSES:
                 raise

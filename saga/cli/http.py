@@ -11,7 +11,7 @@ import socket
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -51,6 +51,16 @@ class Api:
     def get(self, path: str, **query: Any) -> Any:
         """Return what is there."""
         return self.send("GET", path, query=query).body
+
+    def items(self, path: str, **query: Any) -> Iterator[Mapping[str, Any]]:
+        """Yield the items of a list, page after page."""
+        cursor: str | None = None
+        while True:
+            page = self.get(path, **query, cursor=cursor)
+            yield from page["items"]
+            cursor = page.get("next")
+            if cursor is None:
+                return
 
     def post(self, path: str, body: Any, **query: Any) -> Answer:
         """Send JSON."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +90,7 @@ def _print_applied(path: str, answer: Answer, *, dry_run: bool) -> None:
 @options.server
 def definitions(api: Api, as_json: bool) -> None:
     """List the definitions sagas can be started from."""
-    items = list(_items(api, "/v1/definitions", {}))
+    items = list(api.items("/v1/definitions", limit=_PAGE))
     if as_json:
         output.document({"items": items})
     else:
@@ -146,8 +146,13 @@ def list_sagas(
     as_json: bool,
 ) -> None:
     """List sagas, newest first."""
-    query = {"status": ",".join(status) or None, "definition": definition}
-    found = _items(api, "/v1/sagas", query, None if everything else limit)
+    every = api.items(
+        "/v1/sagas",
+        status=",".join(status) or None,
+        definition=definition,
+        limit=_PAGE if everything else min(limit, _PAGE),
+    )
+    found = every if everything else islice(every, limit)
     if as_json:
         output.document({"items": list(found)})
     else:
@@ -164,23 +169,6 @@ def _row(saga: Saga) -> tuple[Cell | str, ...]:
         output.moment(saga.get("started_at")),
         error_text(saga.get("error")),
     )
-
-
-def _items(
-    api: Api, path: str, query: Mapping[str, Any], limit: int | None = None
-) -> Iterator[Mapping[str, Any]]:
-    """Yield the items of a list, page after page."""
-    return islice(_pages(api, path, {**query, "limit": min(limit or _PAGE, _PAGE)}), limit)
-
-
-def _pages(api: Api, path: str, query: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    cursor: str | None = None
-    while True:
-        page = api.get(path, **query, cursor=cursor)
-        yield from page["items"]
-        cursor = page.get("next")
-        if cursor is None:
-            return
 
 
 # --------------------------------------------------------------------------- telling
