@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
 
 from pydantic_core import to_json
 
 from saga.definition import SagaDefinition, Step
 from saga.entries import Entry, as_dict
+from saga.masking import Veil, masked, sensitive_of, veil
 from saga.ports import Summary
 from saga.requests import timestamp
 from saga.state import (
+    UNDO_OVER,
     Failure,
     InvocationState,
     SagaState,
@@ -22,37 +24,15 @@ from saga.state import (
     step_name,
 )
 
-MASK = "•••"
-
 #: Members of entries that hold times; shown as RFC 3339.
 _TIMES = frozenset({"at", "next_at", "until", "start_at", "deadline", "due"})
+#: Members of entries that hold what clients, participants and persons wrote.
+_TEXTS = frozenset({"labels", "output", "payload", "detail", "reason"})
 
 
 def when(seconds: float | None) -> str | None:
     """Return the time as RFC 3339, None for none."""
     return None if seconds is None else timestamp(seconds)
-
-
-# --------------------------------------------------------------------------- masking
-
-
-def masked(value: Any, pointers: Iterable[str]) -> Any:
-    """Return the value with what the JSON pointers (RFC 6901) name replaced by a mask; a copy where needed."""
-    for pointer in pointers:
-        parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
-        value = _masked(value, parts)
-    return value
-
-
-def _masked(value: Any, parts: list[str]) -> Any:
-    if not parts:
-        return MASK
-    head, rest = parts[0], parts[1:]
-    if isinstance(value, dict) and head in value:
-        return {**value, head: _masked(value[head], rest)}
-    if isinstance(value, list) and head.isascii() and head.isdigit() and int(head) < len(value):
-        return [_masked(item, rest) if index == int(head) else item for index, item in enumerate(value)]
-    return value
 
 
 # --------------------------------------------------------------------------- the saga
@@ -62,10 +42,16 @@ def progress(definition: SagaDefinition, state: SagaState) -> dict[str, int]:
     """Return how many of the steps are over, going forward; going backward, how many compensations are."""
     shown = [state.step(step.name) for step in definition.steps]
     if state.direction == "backward":
-        owed = [unit for unit in state.steps.values() if unit.may_have_happened and unit.count is None]
-        over = (UndoStatus.UNDONE, UndoStatus.SKIPPED, UndoStatus.RESOLVED)
-        return {"done": sum(unit.undo_status in over for unit in owed), "total": len(owed)}
+        owed = [unit for unit in state.steps.values() if _owes(definition, unit)]
+        return {"done": sum(unit.undo_status in UNDO_OVER for unit in owed), "total": len(owed)}
     return {"done": sum(step.satisfied for step in shown), "total": len(shown)}
+
+
+def _owes(definition: SagaDefinition, unit: StepState) -> bool:
+    if not unit.may_have_happened or unit.count is not None:
+        return False
+    step = definition.step(step_name(unit.name))
+    return step.compensation != "none" and (step.compensation is not None or step.kind == "saga")
 
 
 def failure(state: SagaState) -> Failure | None:
@@ -83,7 +69,7 @@ def _step_error(of: Failure | None) -> dict[str, Any] | None:
 
 def saga(definition: SagaDefinition, state: SagaState, *, owner: str | None, fence: int) -> dict[str, Any]:
     """Return the whole saga as the API shows it."""
-    error = failure(state)
+    over = veil(definition, state).over
     return {
         "id": state.id,
         "definition": {"name": state.definition, "version": state.version},
@@ -92,10 +78,10 @@ def saga(definition: SagaDefinition, state: SagaState, *, owner: str | None, fen
         "late": state.late,
         "progress": progress(definition, state),
         "input": masked(state.input, definition.sensitive),
-        "output": state.output,
-        "error": _error(error),
-        "labels": dict(state.labels),
-        "steps": [view for step in definition.steps for view in _steps(step, state)],
+        "output": over(state.output),
+        "error": over(_error(failure(state))),
+        "labels": over(dict(state.labels)),
+        "steps": [view for step in definition.steps for view in _steps(definition, step, state, over)],
         "started_at": when(state.started_at),
         "updated_at": when(state.updated_at),
         "ended_at": when(state.ended_at),
@@ -107,32 +93,29 @@ def saga(definition: SagaDefinition, state: SagaState, *, owner: str | None, fen
     }
 
 
-def _steps(step: Step, state: SagaState) -> Iterable[dict[str, Any]]:
+Over: TypeAlias = Callable[[Any], Any]
+
+
+def _steps(definition: SagaDefinition, step: Step, state: SagaState, over: Over) -> Iterable[dict[str, Any]]:
     shown = state.step(step.name)
-    yield _step(step, shown)
+    yield _step(definition, step, shown, over)
     for index in range(shown.count or 0):
-        yield _step(step, state.step(instance_name(step.name, index)))
+        yield _step(definition, step, state.step(instance_name(step.name, index)), over)
 
 
-def _step(step: Step, unit: StepState) -> dict[str, Any]:
+def _step(definition: SagaDefinition, step: Step, unit: StepState, over: Over) -> dict[str, Any]:
     failed = unit.failure if unit.settled else unit.action.failure
     return {
         "name": unit.name,
         "status": unit.status.value,
         "attempts": unit.action.attempts,
-        "output": masked(unit.output, _sensitive(step, unit)),
-        "error": _step_error(failed),
+        "output": over(masked(unit.output, sensitive_of(definition, unit))),
+        "error": over(_step_error(failed)),
         "started_at": when(unit.started_at),
         "ended_at": when(unit.ended_at),
         "next_attempt_at": when(_next_attempt(unit)),
-        "compensation": _compensation(step, unit),
+        "compensation": _compensation(step, unit, over),
     }
-
-
-def _sensitive(step: Step, unit: StepState) -> Iterable[str]:
-    if unit.count is None:
-        return step.sensitive
-    return [f"/{index}{pointer}" for index in range(unit.count) for pointer in step.sensitive]
 
 
 def next_attempt(state: SagaState) -> float | None:
@@ -150,19 +133,19 @@ def _next_attempt(unit: StepState) -> float | None:
     return invocation.next_at if invocation.next_at is not None else unit.until
 
 
-def _compensation(step: Step, unit: StepState) -> dict[str, Any] | None:
+def _compensation(step: Step, unit: StepState, over: Over) -> dict[str, Any] | None:
     if step.compensation is None or step.compensation == "none" or unit.count is not None:
-        return None if step.kind != "saga" or step.compensation == "none" else _undo(unit)
-    return _undo(unit)
+        return None if step.kind != "saga" or step.compensation == "none" else _undo(unit, over)
+    return _undo(unit, over)
 
 
-def _undo(unit: StepState) -> dict[str, Any]:
+def _undo(unit: StepState, over: Over) -> dict[str, Any]:
     failed = unit.undo_failure if unit.undo_failure is not None else unit.undo.failure
-    over = unit.undo_status in (UndoStatus.UNDONE, UndoStatus.RESOLVED)
+    done = unit.undo_status in (UndoStatus.UNDONE, UndoStatus.RESOLVED)
     return {
         "status": unit.undo_status.value,
         "attempts": unit.undo.attempts,
-        "error": None if over else _step_error(failed),
+        "error": None if done else over(_step_error(failed)),
         "started_at": when(unit.undo_started_at),
         "ended_at": when(unit.undo_ended_at),
     }
@@ -173,6 +156,7 @@ def _undo(unit: StepState) -> dict[str, Any]:
 
 def summary(definition: SagaDefinition, state: SagaState) -> Summary:
     """Return what lists show and searches look at."""
+    over = veil(definition, state).over
     return Summary(
         status=state.status.value,
         late=state.late,
@@ -186,8 +170,8 @@ def summary(definition: SagaDefinition, state: SagaState) -> Summary:
             {
                 "direction": state.direction,
                 "progress": progress(definition, state),
-                "error": _error(failure(state)),
-                "labels": state.labels,
+                "error": over(_error(failure(state))),
+                "labels": over(dict(state.labels)),
                 "parent": state.parent,
                 "trace_id": state.trace.trace_id if state.trace is not None else None,
             }
@@ -211,12 +195,13 @@ def damaged(state: SagaState | None, reason: str, at: float) -> Summary:
     )
 
 
-def journal(definition: SagaDefinition, entries: Iterable[Entry]) -> list[dict[str, Any]]:
-    """Return every entry as the API shows it: ``{seq, at, kind, …}``."""
-    return [_entry(definition, seq, entry) for seq, entry in enumerate(entries, start=1)]
+def journal(definition: SagaDefinition, state: SagaState, entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    """Return every entry as the API shows it, ``{seq, at, kind, …}``; ``state`` is what they lead to."""
+    hides = veil(definition, state)
+    return [_entry(definition, hides, seq, entry) for seq, entry in enumerate(entries, start=1)]
 
 
-def _entry(definition: SagaDefinition, seq: int, entry: Entry) -> dict[str, Any]:
+def _entry(definition: SagaDefinition, hides: Veil, seq: int, entry: Entry) -> dict[str, Any]:
     shown = as_dict(entry)
     for name in _TIMES & shown.keys():
         shown[name] = when(shown[name])
@@ -227,6 +212,8 @@ def _entry(definition: SagaDefinition, seq: int, entry: Entry) -> dict[str, Any]
         shown["output"] = masked(shown["output"], _sensitive_of(definition, shown["step"], shown["output"]))
     if "payload" in shown:
         shown["payload"] = masked(shown["payload"], _signal_sensitive(definition, shown["name"]))
+    for name in _TEXTS & shown.keys():
+        shown[name] = hides.over(shown[name])
     head = {"seq": seq, "at": shown.pop("at"), "kind": shown.pop("kind")}
     return head | shown
 
@@ -239,7 +226,9 @@ def _sensitive_of(definition: SagaDefinition, unit: str, output: Any) -> Iterabl
 
 
 def _signal_sensitive(definition: SagaDefinition, name: str) -> Iterable[str]:
-    waiting: Mapping[str, Step] = {step.signal.name: step for step in definition.steps if step.signal is not None}
+    waiting: Mapping[str, Step] = {
+        step.signal.name: step for step in definition.steps if step.signal is not None
+    }
     step = waiting.get(name)
     # Of a signal that a template reshapes, nothing tells which part is sensitive: all of it is.
     if step is None or not step.sensitive:

@@ -88,17 +88,29 @@ async def test_a_running_saga_is_shown_with_its_owner(api: Served) -> None:
 
 async def test_what_is_sensitive_is_masked_everywhere(api: Served) -> None:
     """In the saga, its journal, lists and what its end says."""
-    api.invoker.script = answering(pay=said(402)).script
-    definition = booking(name="secretive")
+    definition = booking(
+        name="secretive",
+        labels={"paid_with": "${input.card}", "n": "${input.n}"},
+        output={"with": "card ${input.card}", "pin": "${steps.seat.output.pin}"},
+    )
     definition["steps"][0]["sensitive"] = ["/pin"]
     await api.put(definition)
-    api.invoker.script = answering(seat=said(200, {"pin": "1234"}), pay=said(402)).script
-    end = await api.post("/v1/sagas?wait=5s", START | {"definition": "secretive", "id": "s"})
-    told = [end] + [await api.get(f"/v1/sagas{path}") for path in ("", "/s", "/s/journal", "/s?at=5")]
+    start = {"definition": "secretive", "input": {"n": 1, "card": "planted-card"}}
+    pin, echo = said(200, {"pin": "planted-pin"}), said(200, {"took": ["planted-card"]})
+    told = []
+    for name, pay in (("done", echo), ("undone", said(402, "planted-card is no good"))):
+        api.invoker.script = answering(seat=pin, pay=pay).script
+        told.append(await api.post("/v1/sagas?wait=5s", start | {"id": name}))
+        told += [await api.get(f"/v1/sagas/{name}{path}") for path in ("", "/journal", "?at=5", "/plan")]
+    told += [await api.get("/v1/sagas"), await api.get("/v1/sagas/none", Request_Id="x")]
     for answer in told:
-        assert "4242" not in answer.text
-        assert "1234" not in answer.text
-    assert told[2].json["steps"][0]["output"] == {"pin": "•••"}
+        assert "planted" not in answer.text, answer.text
+    done = told[0].json
+    assert (done["labels"], done["output"]) == (
+        {"paid_with": "•••", "n": 1},
+        {"with": "card •••", "pin": "•••"},
+    )
+    assert [step["output"] for step in done["steps"][:2]] == [{"pin": "•••"}, {"took": ["•••"]}]
 
 
 async def test_the_plan_of_a_saga_says_what_would_be_undone(api: Served) -> None:
