@@ -20,7 +20,7 @@ from saga.model import Call, SagaDefinition
 from saga.outcomes import Refused, Succeeded, callback_outcome
 from saga.ports import Message, Phase
 from saga.settlement import Case, case, conclusion, executor, settle, step_output, success
-from saga.state import InvocationState, SagaState, StepState, StepStatus, UndoStatus, step_name
+from saga.state import InvocationState, SagaState, Status, StepState, StepStatus, UndoStatus, step_name
 
 #: Signals of one name that may wait.
 SIGNAL_LIMIT = 100
@@ -242,8 +242,9 @@ def _task(
     named: dict[str, Any] = {"at": now, "step": step, "phase": phase, "attempt": attempt}
     offered = invocation.open if not state.ended and invocation.attempts == attempt else None
     if body["what"] == "take":
-        # Only one worker has it, and while the saga is paused nothing is given out.
-        free = offered is not None and offered.lease_until is None and state.paused_at is None
+        # Only one worker has it, and while the saga is paused or parked nothing is given out.
+        goes_on = state.status in (Status.RUNNING, Status.COMPENSATING)
+        free = goes_on and offered is not None and offered.lease_until is None
         return (e.TaskTaken(worker=body["worker"], until=body["until"], **named),) if free else ()
     if offered is None or offered.lease_until is None or offered.lease_until <= now:
         said = body["what"]

@@ -20,16 +20,31 @@ BY_DIRECTION: Final = None
 _S, _A, _U = Status, StepStatus, UndoStatus
 SagaRow: TypeAlias = Mapping[type[Entry], Status | None]
 
-_PROGRESS: tuple[type[Entry], ...] = (
-    e.Invoked, e.Withdrawn, e.AttemptNotExecuted, e.AttemptUncertain, e.AttemptRefused, e.AttemptPending,
-    e.AttemptDeferred, e.StepSkipped, e.StepExpanded, e.StepRefused, e.StepUncertain, e.StepParked,
-    e.CompensationFailed, e.WaitBegan, e.SignalAwaited, e.ChildStarted, e.TaskTaken, e.TaskExtended,
-)  # fmt: skip
+#: What a saga that goes forward begins.
+_BEGUN: tuple[type[Entry], ...] = (e.StepSkipped, e.StepExpanded, e.WaitBegan, e.SignalAwaited)
+#: What becomes of an action that was begun.
+_ANSWERED: tuple[type[Entry], ...] = (
+    e.Withdrawn,
+    e.AttemptNotExecuted,
+    e.AttemptUncertain,
+    e.AttemptRefused,
+    e.AttemptPending,
+    e.AttemptDeferred,
+    e.ChildStarted,
+    e.TaskExtended,
+    e.StepSucceeded,
+    e.StepRefused,
+    e.StepUncertain,
+    e.StepParked,
+)
+#: What becomes of a compensation besides.
+_UNDOING: tuple[type[Entry], ...] = (e.CompensationUndone, e.CompensationFailed)
+#: What is noted whatever the status.
 _NOTES: tuple[type[Entry], ...] = (e.LateAnswer, e.CommandUnchanged, e.CommandRefused)
-_ALIVE: tuple[type[Entry], ...] = (
-    *_PROGRESS, *_NOTES, e.SignalReceived, e.SagaMarkedLate, e.StepSucceeded, e.CompensationUndone,
-    e.RetryCommanded, e.SkipCommanded, e.ResolveCommanded,
-)  # fmt: skip
+#: What is noted as long as the saga lives.
+_ALIVE: tuple[type[Entry], ...] = (*_NOTES, e.SignalReceived, e.SagaMarkedLate)
+#: What a person decides about steps.
+_DECIDED: tuple[type[Entry], ...] = (e.SkipCommanded, e.ResolveCommanded)
 
 
 def _row(stays: Status, kinds: tuple[type[Entry], ...]) -> dict[type[Entry], Status | None]:
@@ -39,7 +54,8 @@ def _row(stays: Status, kinds: tuple[type[Entry], ...]) -> dict[type[Entry], Sta
 #: Status of the saga → entry → status it leads to.
 SAGA_TRANSITIONS: Mapping[Status, SagaRow] = {
     _S.RUNNING: {
-        **_row(_S.RUNNING, _ALIVE),
+        **_row(_S.RUNNING, (*_BEGUN, e.Invoked, e.TaskTaken, *_ANSWERED)),
+        **_row(_S.RUNNING, (*_ALIVE, e.RetryCommanded, *_DECIDED)),
         e.TurnedBackward: _S.COMPENSATING,
         e.SagaPaused: _S.PAUSED,
         e.SagaCancelled: _S.COMPENSATING,
@@ -48,14 +64,16 @@ SAGA_TRANSITIONS: Mapping[Status, SagaRow] = {
         e.SagaAbandoned: _S.ABANDONED,
     },
     _S.COMPENSATING: {
-        **_row(_S.COMPENSATING, _ALIVE),
+        **_row(_S.COMPENSATING, (e.Invoked, e.TaskTaken, *_ANSWERED, *_UNDOING)),
+        **_row(_S.COMPENSATING, (*_ALIVE, e.RetryCommanded, *_DECIDED)),
         e.SagaPaused: _S.PAUSED,
         e.SagaParked: _S.PARKED,
         e.SagaCompensated: _S.COMPENSATED,
         e.SagaAbandoned: _S.ABANDONED,
     },
+    # Nothing is begun or sent; what is on the wire is answered.
     _S.PAUSED: {
-        **_row(_S.PAUSED, _ALIVE),
+        **_row(_S.PAUSED, (*_ANSWERED, *_UNDOING, *_ALIVE, *_DECIDED)),
         e.SagaResumed: BY_DIRECTION,
         e.SagaCancelled: _S.COMPENSATING,
         e.SagaParked: _S.PARKED,
@@ -63,11 +81,9 @@ SAGA_TRANSITIONS: Mapping[Status, SagaRow] = {
     },
     # What a person or a late answer changes sets a parked saga going; it parks again if that is not enough.
     _S.PARKED: {
-        **_row(_S.PARKED, (*_NOTES, e.SignalReceived, e.SagaMarkedLate)),
-        **dict.fromkeys((*_PROGRESS, e.StepSucceeded, e.CompensationUndone), BY_DIRECTION),
-        e.RetryCommanded: BY_DIRECTION,
-        e.SkipCommanded: BY_DIRECTION,
-        e.ResolveCommanded: BY_DIRECTION,
+        **_row(_S.PARKED, _ALIVE),
+        **dict.fromkeys((*_ANSWERED, e.RetryCommanded, *_DECIDED), BY_DIRECTION),
+        **_row(_S.COMPENSATING, _UNDOING),
         e.SagaCancelled: _S.COMPENSATING,
         e.SagaAbandoned: _S.ABANDONED,
     },
@@ -84,7 +100,6 @@ _OUTCOMES: dict[type[Entry], tuple[StepStatus, ...]] = {
     e.AttemptDeferred: (_A.WAITING,),
     e.Withdrawn: (_A.WAITING,),
 }
-_PARKINGS = (_A.REFUSED, _A.UNCERTAIN, _A.SUCCEEDED)
 
 #: Status of a step → entry → statuses it may lead to (one, unless the entry says which).
 STEP_TRANSITIONS: Mapping[StepStatus, Mapping[type[Entry], tuple[StepStatus, ...]]] = {
@@ -96,7 +111,7 @@ STEP_TRANSITIONS: Mapping[StepStatus, Mapping[type[Entry], tuple[StepStatus, ...
         e.SignalAwaited: (_A.WAITING,),
         e.StepSucceeded: (_A.SUCCEEDED,),
         e.StepRefused: (_A.REFUSED,),
-        e.StepParked: _PARKINGS,
+        e.StepParked: (_A.REFUSED,),
         e.SkipCommanded: (_A.SKIPPED,),
     },
     _A.INVOKING: {
@@ -108,7 +123,6 @@ STEP_TRANSITIONS: Mapping[StepStatus, Mapping[type[Entry], tuple[StepStatus, ...
         # Of a step with instances, when they have settled; no attempt is open then.
         e.StepRefused: (_A.REFUSED,),
         e.StepUncertain: (_A.UNCERTAIN,),
-        e.StepParked: _PARKINGS,
     },
     _A.WAITING: {
         e.Invoked: (_A.INVOKING,),
@@ -118,7 +132,7 @@ STEP_TRANSITIONS: Mapping[StepStatus, Mapping[type[Entry], tuple[StepStatus, ...
         e.StepSucceeded: (_A.SUCCEEDED,),
         e.StepRefused: (_A.REFUSED,),
         e.StepUncertain: (_A.UNCERTAIN,),
-        e.StepParked: _PARKINGS,
+        e.StepParked: (_A.REFUSED, _A.UNCERTAIN),
     },
     # A settled action stays as it is; one that succeeded may yet be found to have an output over the limit.
     _A.SUCCEEDED: {e.StepParked: (_A.SUCCEEDED,)},

@@ -7,7 +7,7 @@ coordinator says of itself.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic_core import to_json
 
@@ -25,6 +25,7 @@ from saga.ports import Message, Phase
 from saga.settlement import child_started, lost, settle
 from saga.state import SagaState, Status, StepStatus, UndoStatus, step_name
 from tests.invariants import check_entry, check_journal
+from tests.visits import Transition, transitions
 
 #: When every saga of a test starts, epoch seconds.
 START = 1_700_000_000.0
@@ -117,6 +118,8 @@ class World:
     sent: list[tuple[str, Phase]] = field(default_factory=list)
     wake_at: float | None = None
     messages: int = 0
+    #: Every transition that any world has taken.
+    visited: ClassVar[set[Transition]] = set()
 
     @classmethod
     def start(cls, definition: SagaDefinition, **members: Any) -> World:
@@ -143,6 +146,7 @@ class World:
         """Record entries, and check what must hold of each."""
         for entry in entries:
             before, self.state = self.state, evolve(self.state, entry)
+            self.visited.update(transitions(before, entry, self.state))
             check_entry(self.definition, before, entry, self.state)
             self.journal.append(entry)
 

@@ -37,6 +37,7 @@ def _of_wire(world: World, wire: Wire) -> Iterator[Event]:
     if wire.via == "http":
         yield "succeeds", lambda world: world.succeed(wire)
         yield from of_request(world, wire)
+        yield "withdrawn", lambda world: _withdraw(world, wire)
     elif wire.via == "child":
         yield "child begins", lambda world: world.begin_child(wire)
         yield "child cannot be had", lambda world: _no_child(world, wire)
@@ -133,11 +134,40 @@ def _of_world(world: World) -> Iterator[Event]:
         yield command, lambda world, command=command: world.command(command)
     for step in world.definition.steps:
         yield f"skip {step.name}", lambda world, step=step: world.command("skip", step.name)
-    if world.state.status is Status.PARKED:
+    # Rarely: what is ended has not much to tell.
+    if world.state.status is Status.PARKED or len(world.journal) % 11 == 0:
         yield "abandoned", lambda world: world.command("abandon")
+    if world.state.status in (Status.RUNNING, Status.COMPENSATING, Status.PAUSED):
+        yield "the coordinator cannot decide", _fail
+    if world.state.status is Status.COMPLETED and world.definition.pivot is None:
+        yield "reopened by its parent", _reopen
     yield "a moment passes", lambda world: world.advance(world.now + 0.05)
     yield "seconds pass", lambda world: world.advance(world.now + 4.0)
     yield from of_coordinator()
+
+
+def _fail(world: World) -> None:
+    world.apply(e.SagaParked(at=world.now, cause="internal", detail="an exception"))
+    world.turn()
+
+
+def _reopen(world: World) -> None:
+    world.apply(e.SagaReopened(at=world.now, by="parent"))
+    world.turn()
+
+
+def _withdraw(world: World, wire: Wire) -> None:
+    """Find no way to send it; the intent is taken back."""
+    invocation = world.state.step(wire.unit).invocation(wire.phase)
+    if not world.state.ended and invocation.open is not None and invocation.attempts == wire.attempt:
+        world.wires.remove(wire)
+        world.apply(e.Withdrawn(at=world.now, step=wire.unit, phase=wire.phase, attempt=wire.attempt))
+        world.turn()
+
+
+def _failed(world: World) -> bool:
+    parking = world.state.parking
+    return parking is not None and parking.kind == "internal"
 
 
 def carry_on(world: World) -> bool:
@@ -149,6 +179,8 @@ def carry_on(world: World) -> bool:
     elif world.state.status is Status.PAUSED:
         world.advance(world.now + 1000)
         world.command("resume")
+    elif _failed(world):
+        world.command("retry")
     elif others and world.state.ended:
         world.wires.remove(others[0])
     elif others:
