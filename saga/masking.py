@@ -59,7 +59,7 @@ class Veil:
 
     def over(self, value: Any) -> Any:
         """Return the value with sensitive texts hidden; the same when there are none."""
-        return self._hidden(value) if self._texts else value
+        return self._hidden(value) if self._texts and value is not None else value
 
     def _hidden(self, value: Any) -> Any:
         if isinstance(value, str):

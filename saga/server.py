@@ -72,6 +72,7 @@ def _loop(settings: Settings) -> int:
 
 async def serve(settings: Settings) -> int:
     """Run a coordinator in this loop until it is stopped; return the exit code."""
+    tls = _tls(settings)
     listener = _bind(settings)
     # A free port is known only now, and participants are told where to call back.
     settings = _reachable(replace(settings, port=listener.getsockname()[1]))
@@ -80,9 +81,9 @@ async def serve(settings: Settings) -> int:
     stop = _stop_signals()
     try:
         await runner.setup()
-        await _listen(runner, listener, settings)
+        await _listen(runner, listener, settings, tls)
         print(f"saga: listening on {settings.address}", flush=True)  # noqa: T201 - for whoever started it
-        return await _until_stopped(app, stop)
+        return await until_stopped(app, stop)
     finally:
         await runner.cleanup()
         listener.close()
@@ -98,7 +99,8 @@ def _reachable(settings: Settings) -> Settings:
     return replace(settings, public_url=url)
 
 
-async def _until_stopped(app: web.Application, stop: asyncio.Event) -> int:
+async def until_stopped(app: web.Application, stop: asyncio.Event) -> int:
+    """Wait for the stop or the store's failure, and end all work; return the exit code."""
     failed = asyncio.ensure_future(app[keys.STORE].failed())
     stopped = asyncio.ensure_future(stop.wait())
     await asyncio.wait({failed, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -150,8 +152,10 @@ def _bind(settings: Settings) -> socket.socket:
     return listener
 
 
-async def _listen(runner: web.AppRunner, listener: socket.socket, settings: Settings) -> None:
-    site = web.SockSite(runner, listener, backlog=_BACKLOG, ssl_context=_tls(settings))
+async def _listen(
+    runner: web.AppRunner, listener: socket.socket, settings: Settings, tls: ssl.SSLContext | None
+) -> None:
+    site = web.SockSite(runner, listener, backlog=_BACKLOG, ssl_context=tls)
     try:
         await site.start()
     except OSError as error:
@@ -170,5 +174,9 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     if settings.tls_certificate is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    try:
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    except OSError as error:  # ssl.SSLError is one
+        problem = f"{settings.tls_certificate} and its key cannot be used: {error.strerror or error}"
+        raise CannotListen(problem) from error
     return context

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from pydantic_core import to_json
@@ -30,6 +31,7 @@ _TIMES = frozenset({"at", "next_at", "until", "start_at", "deadline", "due"})
 _TEXTS = frozenset({"labels", "output", "payload", "detail", "reason"})
 
 
+@lru_cache(maxsize=1024)  # the end of a step is mostly the beginning of the next
 def when(seconds: float | None) -> str | None:
     """Return the time as RFC 3339, None for none."""
     return None if seconds is None else timestamp(seconds)
@@ -109,7 +111,9 @@ def _step(definition: SagaDefinition, step: Step, unit: StepState, over: Over) -
         "name": unit.name,
         "status": unit.status.value,
         "attempts": unit.action.attempts,
-        "output": over(masked(unit.output, sensitive_of(definition, unit))),
+        "output": over(
+            masked(unit.output, sensitive_of(definition, unit)) if step.sensitive else unit.output
+        ),
         "error": over(_step_error(failed)),
         "started_at": when(unit.started_at),
         "ended_at": when(unit.ended_at),

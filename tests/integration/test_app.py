@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from saga.api import keys
 from saga.app import build_app, drain, make_store
 from saga.errors import SettingsInvalid, StoreUnavailable, StoreUnusable
 from saga.ports import NoTelemetry
+from saga.server import FAILED, until_stopped
 from saga.settings import Settings
 from saga.stores.memory import MemoryStore
 from saga.stores.sqlite import SqliteStore
@@ -172,6 +174,21 @@ async def test_while_it_stops_callbacks_and_questions_are_answered() -> None:
         assert (shown["status"], shown["owner"]) == ("running", None)
         assert (await api.post(f"/v1/sagas/{saga_id}/cancel")).status == 202
         assert len(await api.store.messages(saga_id)) == 2
+
+
+class BrokenStore(MemoryStore):
+    """A store that has stopped for good."""
+
+    async def failed(self) -> str:
+        """Say so."""
+        return "the disk is gone"
+
+
+async def test_the_process_ends_when_its_store_has_failed() -> None:
+    """With an exit code, so that whoever watches it starts another."""
+    async with Served(answering(), store=BrokenStore()) as api:
+        assert await until_stopped(api.app, asyncio.Event()) == FAILED
+        assert (await api.get("/readyz")).status == 503
 
 
 # --------------------------------------------------------------------------- restarts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -218,6 +219,27 @@ async def test_a_second_coordinator_on_one_file_is_refused(tmp_path: Path) -> No
             code, said = await end(second)
         assert (code, "Traceback" in said, first.returncode) == (1, False, None)
         assert "saga.db" in said
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
+async def test_it_serves_https_with_a_certificate(tmp_path: Path) -> None:
+    """And a certificate that is none is said to be so."""
+    await (
+        await asyncio.create_subprocess_exec(
+            "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1",
+            "-keyout", "key.pem", "-out", "chain.pem", cwd=tmp_path, stderr=asyncio.subprocess.DEVNULL,
+        )
+    ).wait()  # fmt: skip
+    async with process(
+        tmp_path, store="memory://", tls_certificate="chain.pem", tls_key="key.pem"
+    ) as running:
+        url = await address(running)
+        assert url.startswith("https://")
+        async with aiohttp.ClientSession() as client, client.get(f"{url}/healthz", ssl=False) as response:
+            assert response.status == 200
+    async with process(tmp_path, store="memory://", tls_certificate="key.pem", tls_key="key.pem") as running:
+        code, said = await end(running)
+    assert (code, "key.pem" in said, "Traceback" in said) == (1, True, False), said
 
 
 async def test_misspelt_settings_are_named(tmp_path: Path) -> None:
