@@ -7,113 +7,22 @@ with the field, and the flags of the command line and the table of the README ar
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
-from urllib.parse import urlsplit
 
-from saga.durations import format_duration, parse_duration
+from saga import setting_texts as texts
+from saga.durations import format_duration
 from saga.errors import Problem, SettingsInvalid
-
-Read: TypeAlias = Callable[[str], Any]
+from saga.setting_texts import Read
 
 #: Variables that begin like settings but belong to the commands that speak to a server.
 CLIENT_VARIABLES: Final = frozenset({"SAGA_URL", "SAGA_TOKEN"})
 #: Most sagas and calls that may be asked for: beyond, a machine has no memory or no ports.
 _MOST: Final = 1_000_000
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
-
-
-# --------------------------------------------------------------------------- reading one text
-
-
-def _store(text: str) -> str:
-    if text == "memory://" or text.startswith(("mongodb://", "mongodb+srv://")):
-        return text
-    if text.startswith("sqlite:///") and text != "sqlite:///":
-        return text
-    raise ValueError("write sqlite:///saga.db (a relative path), sqlite:////var/lib/saga.db, or memory://")
-
-
-def _host(text: str) -> str:
-    host = text.strip().removeprefix("[").removesuffix("]")
-    if not host or not host.isascii() or any(char in host for char in "/@ "):
-        raise ValueError(f"{text[:40]!r} is no address to listen on: write 127.0.0.1, ::1 or 0.0.0.0")
-    return host
-
-
-def _number(least: int, most: int) -> Read:
-    def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
-            raise ValueError(f"{text[:40]!r} is no whole number from {least} to {most:,}")
-        return int(text)
-
-    return read
-
-
-def _duration(least: float, most: float) -> Read:
-    def read(text: str) -> float:
-        seconds = parse_duration(text)
-        if not least <= seconds <= most:
-            raise ValueError(f"must lie between {format_duration(least)} and {format_duration(most)}")
-        return seconds
-
-    return read
-
-
-def _folder(text: str) -> Path:
-    path = Path(text)
-    if not path.is_dir():
-        raise ValueError(f"there is no folder {text!r}")
-    return path
-
-
-def _file(text: str) -> Path:
-    path = Path(text)
-    if not path.is_file():
-        raise ValueError(f"there is no file {text!r}")
-    return path
-
-
-def _one_of(*words: str) -> Read:
-    def read(text: str) -> str:
-        if text.lower() not in words:
-            raise ValueError(f"must be {' or '.join(words)}, not {text[:40]!r}")
-        return text.lower()
-
-    return read
-
-
-def _address(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise ValueError(f"{text[:80]!r} is no address: {error}") from None
-    if parts.scheme not in ("http", "https") or not host or "?" in text or "#" in text or "@" in parts.netloc:
-        raise ValueError(f"{text[:80]!r} is no address: write one as in https://saga.example.com:7242")
-    return text.rstrip("/")
-
-
-def _hosts(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip().lower() for name in text.split(",") if name.strip())
-    if not names or any(not name.isascii() or "/" in name for name in names):
-        raise ValueError("write host names with commas between them, or * for any")
-    return names
-
-
-def _token(text: str) -> str:
-    if not text.isascii() or not text.isprintable() or " " in text or not text:
-        raise ValueError("must be printable ASCII without spaces")
-    return text
-
-
-def _secret(text: str) -> str:
-    if any(char in text for char in "\r\n\0"):
-        raise ValueError("holds a line break, which no header can carry")
-    return text
 
 
 # --------------------------------------------------------------------------- the table
@@ -135,66 +44,72 @@ class Settings:
     """What a coordinator is told when it starts."""
 
     store: str = _setting(
-        "sqlite:///saga.db", _store, "address",
+        "sqlite:///saga.db", texts.store, "address",
         "Where sagas are kept: `sqlite:///` and a path, or `memory://`, which forgets everything at the end.",
     )  # fmt: skip
     durability: Literal["full", "fast"] = _setting(
-        "full", _one_of("full", "fast"), "full or fast",
+        "full", texts.one_of("full", "fast"), "full or fast",
         "`full` survives a loss of power; `fast` survives a killed process, but may lose the last moments.",
     )  # fmt: skip
     host: str = _setting(
-        "127.0.0.1", _host, "address",
+        "127.0.0.1", texts.host, "address",
         "Address to listen on. Any other than loopback needs `SAGA_ADMIN_TOKEN`.",
     )  # fmt: skip
-    port: int = _setting(7242, _number(0, 65_535), "port", "Port to listen on; 0 takes a free one.")
+    port: int = _setting(7242, texts.number(0, 65_535), "port", "Port to listen on; 0 takes a free one.")
     public_url: str | None = _setting(
-        None, _address, "address",
+        None, texts.address, "address",
         "Address under which participants reach this coordinator for callbacks; by default host and port.",
     )  # fmt: skip
     allowed_hosts: tuple[str, ...] = _setting(
-        (), _hosts, "names, with commas",
+        (), texts.hosts, "names, with commas",
         "Names a request's Host may have besides loopback names, `SAGA_HOST` and `SAGA_PUBLIC_URL`; `*`: any.",
     )  # fmt: skip
     admin_token: str | None = _setting(
         None,
-        _token,
+        texts.token,
         "text",
         "Bearer token that may do everything; without one only loopback is open.",
         hidden=True,
     )
     tls_certificate: Path | None = _setting(  # noqa: RUF009 - a frozen field
-        None, _file, "file", "Certificate chain (PEM) to serve HTTPS with; needs `SAGA_TLS_KEY`."
+        None, texts.file, "file", "Certificate chain (PEM) to serve HTTPS with; needs `SAGA_TLS_KEY`."
     )
     tls_key: Path | None = _setting(  # noqa: RUF009 - a frozen field
-        None, _file, "file", "Private key (PEM) of the certificate."
+        None, texts.file, "file", "Private key (PEM) of the certificate."
     )
     definitions: Path | None = _setting(  # noqa: RUF009 - a frozen field
-        None, _folder, "folder", "Definitions (`.yaml`, `.yml`, `.json`) that are stored when it starts."
+        None, texts.folder, "folder", "Definitions (`.yaml`, `.yml`, `.json`) that are stored when it starts."
     )
     max_running: int = _setting(
         5000,
-        _number(1, _MOST),
+        texts.number(1, _MOST),
         "sagas",
         "Sagas held in memory at once; accepted ones beyond wait in the store.",
     )
     max_calls: int = _setting(
-        96, _number(1, _MOST), "requests", "Requests to participants in flight at once."
+        96, texts.number(1, _MOST), "requests", "Requests to participants in flight at once."
     )
     node_ttl: float = _setting(
-        5.0, _duration(0.5, 3600.0), "duration",
+        5.0, texts.duration(0.5, 3600.0), "duration",
         "How long a coordinator may be silent, on a store that others share, before they take its sagas over.",
     )  # fmt: skip
     grace: float = _setting(
-        10.0, _duration(0.0, 3600.0), "duration", "How long calls in flight are awaited when it is stopped."
+        10.0,
+        texts.duration(0.0, 3600.0),
+        "duration",
+        "How long calls in flight are awaited when it is stopped.",
     )
     log_level: str = _setting(
-        "info", _one_of("debug", "info", "warning", "error"), "level", "What is logged to standard error."
+        "info",
+        texts.one_of("debug", "info", "warning", "error"),
+        "level",
+        "What is logged to standard error.",
     )
     service: Mapping[str, str] = _family(
-        _address, "address", "Base address of a service, in place of the one in definitions."
+        texts.address, "address", "Base address of a service, in place of the one in definitions."
     )
     secret: Mapping[str, str] = _family(
-        _secret, "text", "What `${secret.<name>}` stands for in headers.", hidden=True
+        texts.secret, "text", "What `${secret.<name>}` stands for in headers.", hidden=True
     )
 
     def __repr__(self) -> str:

@@ -362,8 +362,12 @@ class Worker:
         self._spawn(self._ask(run, due))
 
     async def _ask(self, run: Run, due: PollDue) -> None:
+        outcome: Outcome | None = None
         try:
             outcome = await self._sender.poll(run.definition, run.state, due.step, due.phase, due.location)
+        except Exception:
+            # Nothing was asked for; it is asked again when the next poll is due.
+            log.exception("saga %s: a poll failed in the coordinator", run.state.id)
         finally:
             run.in_flight -= 1
             run.polled[due.step, due.phase] = self._clock.now()

@@ -26,6 +26,7 @@ from saga.errors import (
     Problem,
     SagaError,
     StoreError,
+    StoreUnknown,
     UnreadableJournal,
 )
 from saga.intake import Busy, StartUnknown, Stopping
@@ -147,4 +148,7 @@ def _of_store(error: StoreError) -> Refusal:
         detail = "whether the saga was started is not known: ask again under the same key"
         return Refusal(503, "start-unknown", detail, headers=_SOON, id=error.saga_id)
     log.warning("the store is not available: %s", error)
+    if isinstance(error, StoreUnknown):
+        detail = "the store did not say whether this was written: look, or ask again"
+        return Refusal(503, "store-unknown", detail, headers=_SOON)
     return Refusal(503, "store-unavailable", "the store cannot be reached or is full", headers=_SOON)

@@ -50,7 +50,9 @@ async def journal(request: web.Request) -> web.Response:
     """Show every entry of a saga's journal."""
     query = bodies.query_of(request, bodies.PAGING)
     loaded = await _loaded(request)
-    entries = {str(entry["seq"]): entry for entry in views.journal(loaded.definition, loaded.state, loaded.entries)}
+    entries = {
+        str(entry["seq"]): entry for entry in views.journal(loaded.definition, loaded.state, loaded.entries)
+    }
     numbers, cursor = bodies.paged(query, list(entries), len(entries))
     return bodies.page([entries[number] for number in numbers], cursor)
 

@@ -95,6 +95,20 @@ async def test_nothing_that_is_sent_is_an_error_of_the_server(api: Served, seed:
     assert (await api.get("/v1/sagas/s")).json["status"] == "completed"
 
 
+async def test_a_body_of_unknown_length_is_cut_off_at_a_megabyte(api: Served) -> None:
+    """413, however it is sent."""
+
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(40):
+            yield b" " * 100_000
+
+    async with api.client.post(
+        "/v1/sagas", data=endless(), headers={"Content-Type": "application/json"}
+    ) as answer:
+        assert answer.status == 413
+        assert (await answer.json(content_type=None))["type"] == "too-large"
+
+
 @pytest.mark.parametrize(
     "raw",
     [

@@ -12,7 +12,7 @@ import pytest
 
 from saga.api import keys
 from saga.errors import StoreUnavailable, StoreUnknown
-from saga.ports import Existing, NewSaga, Record
+from saga.ports import Delivered, Existing, Message, NewSaga, Record
 from saga.stores.memory import MemoryStore
 from saga.stores.sqlite import SqliteStore
 from tests.doubles import said
@@ -377,6 +377,12 @@ class TroubledStore(MemoryStore):
                 return existing
         raise self.error
 
+    async def deliver(self, saga_id: str, message: Message) -> Delivered:
+        """Fail as starts do."""
+        if self.error is not None:
+            raise self.error
+        return await super().deliver(saga_id, message)
+
     async def load(self, saga_id: str) -> Record | None:
         """Find nothing while it is not reachable."""
         if self.forgets:
@@ -423,6 +429,18 @@ async def test_a_lost_answer_of_the_store_is_said_with_the_id(troubled: tuple[Se
     store.error, store.forgets = None, False
     again = await api.post("/v1/sagas", START, Idempotency_Key="k")
     assert (again.status, again.json["id"]) == (202, start.json["id"])
+
+
+async def test_a_command_whose_writing_is_not_known_says_so(troubled: tuple[Served, TroubledStore]) -> None:
+    """It may have been recorded, or not."""
+    api, store = troubled
+    await api.post("/v1/sagas?wait=5s", START | {"id": "mine"})
+    for store.error, kind in (
+        (StoreUnknown("lost"), "store-unknown"),
+        (StoreUnavailable("full"), "store-unavailable"),
+    ):
+        answer = await api.post("/v1/sagas/mine/cancel")
+        assert (answer.status, answer.type, answer.headers["Retry-After"]) == (503, kind, "1")
 
 
 async def test_a_lost_answer_is_looked_up(troubled: tuple[Served, TroubledStore]) -> None:
