@@ -137,7 +137,7 @@ def behaviour(name: str) -> Callable[[Behaviour], Behaviour]:
 
 
 def canned(name: str, raw: bytes) -> None:
-    """Register a path that sends these bytes and closes."""
+    """Register a path that sends these bytes and closes, which may meet the next request on its way."""
 
     async def send(peer: Peer, _request: Request) -> None:
         await peer.say(raw)
@@ -339,7 +339,13 @@ canned(
 
 
 def _body(name: str, body: bytes) -> None:
-    canned(name, f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+    """Register a path that answers with this body and keeps the connection."""
+
+    async def send(peer: Peer, _request: Request) -> None:
+        await peer.answer("200 OK", body)
+        raise KeepOpen
+
+    BEHAVIOURS[name] = send
 
 
 _body("html", b"<!doctype html><title>Log in</title>")

@@ -576,7 +576,7 @@ async def test_a_chunk_that_is_none_is_not_success(invoker: HttpInvoker, hostile
 async def test_a_body_that_drips_is_slow(invoker: HttpInvoker, hostile: HostileProcess, status: int) -> None:
     """A status that was seen stays seen when the time is over."""
     url = hostile.url(f"/drip-body?status={status}")
-    answer = answered(await invoker.invoke(an_invocation(url, timeout=0.2)))
+    answer = answered(await invoker.invoke(an_invocation(url, timeout=0.4)))
     assert (answer.status, answer.fault) == (status, "slow")
 
 
@@ -620,7 +620,7 @@ async def test_a_connection_whose_body_was_left_is_not_used_again(
     invoker: HttpInvoker, hostile: HostileProcess
 ) -> None:
     """The rest of a body would be taken for the next answer."""
-    await invoker.invoke(an_invocation(hostile.url("/just-too-large")))
+    await invoker.invoke(an_invocation(hostile.url("/endless")))
     answer = answered(await invoker.invoke(an_invocation(hostile.url("/ok"))))
     assert answer.body == b'{"ok": true}'
 
