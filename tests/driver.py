@@ -47,7 +47,9 @@ def step(name: str, after: list[str] | None = None, **members: Any) -> dict[str,
     made: dict[str, Any] = {"name": name} | ({} if after is None else {"after": after})
     if not members.keys() & {"wait", "signal", "fail", "saga", "worker", "action"}:
         made["action"] = call(f"/{name}")
-    if not members.keys() & {"wait", "signal", "fail", "saga", "compensation"} and not members.pop("no_undo", False):
+    if not members.keys() & {"wait", "signal", "fail", "saga", "compensation"} and not members.pop(
+        "no_undo", False
+    ):
         made["compensation"] = call(f"/{name}/undo")
     members.pop("no_undo", None)
     return made | members
@@ -201,7 +203,9 @@ class World:
         if effect:
             self.ledger.take(wire.unit, wire.phase)
         self.apply(
-            *settle(self.definition, self.state, wire.unit, wire.phase, outcome, self.now, attempt=wire.attempt)
+            *settle(
+                self.definition, self.state, wire.unit, wire.phase, outcome, self.now, attempt=wire.attempt
+            )
         )
         self.turn()
 
@@ -364,6 +368,6 @@ class World:
             if unit.status is StepStatus.SUCCEEDED and unit.undo_status is UndoStatus.PENDING:
                 assert unit.name in effects, f"{unit.name} is said to have succeeded"
             if unit.status is StepStatus.REFUSED or amended:
-                assert unit.name not in effects, f"{unit.name} is said to be {unit.status}, {unit.undo_status}"
-
-
+                assert unit.name not in effects, (
+                    f"{unit.name} is said to be {unit.status}, {unit.undo_status}"
+                )

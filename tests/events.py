@@ -26,7 +26,7 @@ def events(world: World) -> list[Event]:
     for wire in world.wires:
         found += _of_wire(world, wire)
     for unit, phase in world.promises():
-        found += of_promise(unit, phase)
+        found += of_promise(world, unit, phase)
         found.append(("polled", lambda world, unit=unit, phase=phase: _polled(world, unit, phase)))
     for unit in world.state.steps.values():
         found += _of_unit(world, unit)

@@ -27,7 +27,7 @@ def faults(world: World) -> Iterator[tuple[str, Fault]]:
         yield from of_coordinator()
     else:
         if promises := world.promises():
-            yield from of_promise(*promises[0])
+            yield from of_promise(world, *promises[0])
         yield "taken over", lambda world: world.take_over()
     yield "cancelled", lambda world: world.command("cancel")
     if world.state.status is not Status.PAUSED:
@@ -37,6 +37,7 @@ def faults(world: World) -> Iterator[tuple[str, Fault]]:
 
 
 def of_request(world: World, wire: Wire) -> Iterator[tuple[str, Fault]]:
+    """Yield every answer to a request but the one it should have."""
     yield "refused", lambda world: world.answer(wire, _NO)
     if wire.phase == "compensation" or wire.unit not in world.ledger.effects:
         yield "declared refused", lambda world: _verdict(world, wire)
@@ -70,8 +71,10 @@ def _limbo(world: World, wire: Wire) -> None:
     world.answer(wire, _DOUBT)
 
 
-def of_promise(unit: str, phase: Any) -> Iterator[tuple[str, Fault]]:
-    yield "called back with a no", lambda world: world.callback(unit, phase, "refused")
+def of_promise(world: World, unit: str, phase: Any) -> Iterator[tuple[str, Fault]]:
+    """Yield what may become of an outcome that was promised; nobody denies what took effect."""
+    if phase == "compensation" or unit not in world.ledger.effects:
+        yield "called back with a no", lambda world: world.callback(unit, phase, "refused")
     yield "never called back, done", lambda world: _silence(world, unit, phase, effect=True)
     yield "never called back, not done", lambda world: _silence(world, unit, phase, effect=False)
 
@@ -84,6 +87,7 @@ def _silence(world: World, unit: str, phase: Any, *, effect: bool) -> None:
 
 
 def of_coordinator() -> Iterator[tuple[str, Fault]]:
+    """Yield how a coordinator may die, and what becomes of its requests."""
     yield "coordinator lost, requests arrive", lambda world: _lose(world, "now")
     yield "coordinator lost, requests too", lambda world: _lose(world, "never")
     yield "coordinator lost, requests arrive late", lambda world: _lose(world, "late")

@@ -82,7 +82,9 @@ def _check_order(definition: SagaDefinition, before: SagaState, step: str) -> No
     for name in definition.graph.downstream(step):
         for unit in before.units(name):
             assert unit.status not in _UNDER_WAY, f"2: {step} is undone before {unit.name} has settled"
-            owing = unit.may_have_happened and unit.action.attempts > 0 and compensatable(definition.step(name))
+            owing = (
+                unit.may_have_happened and unit.action.attempts > 0 and compensatable(definition.step(name))
+            )
             assert not owing or unit.undo_status in _OVER, f"2: {step} is undone before {unit.name}"
 
 

@@ -245,7 +245,9 @@ def _shown(intent: e.Invoked) -> str:
     return named if intent.attempt == 1 else f"{named}:{intent.attempt}"
 
 
-def invoked(step: str, attempt: int = 1, phase: Phase = "action", at: float = 0.0, **members: Any) -> e.Invoked:
+def invoked(
+    step: str, attempt: int = 1, phase: Phase = "action", at: float = 0.0, **members: Any
+) -> e.Invoked:
     """Return an intent."""
     return e.Invoked(
         **{"at": START + at, "step": step, "phase": phase, "attempt": attempt, "timeout": 10.0} | members

@@ -8,7 +8,13 @@ from typing import TypeAlias
 from saga import entries as e
 from saga.entries import Entry
 from saga.state import SagaState
-from saga.transitions import BY_DIRECTION, PARKED_TRANSITIONS, SAGA_TRANSITIONS, STEP_TRANSITIONS, UNDO_TRANSITIONS
+from saga.transitions import (
+    BY_DIRECTION,
+    PARKED_TRANSITIONS,
+    SAGA_TRANSITIONS,
+    STEP_TRANSITIONS,
+    UNDO_TRANSITIONS,
+)
 
 #: Table, status before, entry, status after.
 Transition: TypeAlias = tuple[str, str, type[Entry], str]

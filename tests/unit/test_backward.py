@@ -55,7 +55,9 @@ def test_none_says_that_nothing_is_owed_whether_or_not_it_happened() -> None:
     """``compensation: none``."""
     quiet = defined(step("a"), step("b", compensation="none"), step("c"))
     given(quiet).when_refused("c").then_compensates("a").then_ends("compensated")
-    given(quiet).when_uncertain("b").then_compensates("a").then_step("b", "uncertain").then_ends("compensated")
+    given(quiet).when_uncertain("b").then_compensates("a").then_step("b", "uncertain").then_ends(
+        "compensated"
+    )
 
 
 # --------------------------------------------------------------------------- what is under way
@@ -274,7 +276,9 @@ def test_the_saga_ends_abandoned_when_a_compensation_was_skipped() -> None:
     story = given(BOOKING).when_refused("charge").when_undo("hotel", DECLARED_NO).played().then_is("parked")
     other = given(BOOKING).when_refused("charge").when_undo("hotel", DECLARED_NO).played()
     story.when_commanded("skip", "hotel").then_compensates("hotel", "flight").then_ends("abandoned")
-    other.when_commanded("resolve", "hotel", "undone").then_compensates("hotel", "flight").then_ends("compensated")
+    other.when_commanded("resolve", "hotel", "undone").then_compensates("hotel", "flight").then_ends(
+        "compensated"
+    )
     other.then_step("hotel", "succeeded", "resolved")
 
 

@@ -12,7 +12,9 @@ from saga.entries import Entry
 from tests.driver import START, call, defined, step
 from tests.sentences import ACCEPTED, DECLARED_NO, DOUBT, NO, TOO_EARLY, UNREACHABLE, Story, given, yes
 
-BOOKING = defined(step("flight"), step("hotel"), step("charge", pivot=True), step("ticket", no_undo=True), timeout="1m")
+BOOKING = defined(
+    step("flight"), step("hotel"), step("charge", pivot=True), step("ticket", no_undo=True), timeout="1m"
+)
 
 
 def verdict(story: Story, command: Any, name: str | None = None, outcome: Any = None) -> Entry:
@@ -128,9 +130,9 @@ def test_a_parked_saga_is_neither_paused_nor_resumed() -> None:
 
 def test_cancel_begins_backward_recovery_whatever_the_status_and_resumes() -> None:
     """Running, paused or parked before the pivot's intent."""
-    given(BOOKING).answered("flight", yes()).when_commanded("cancel").answered("hotel", yes()).then_compensates(
-        "hotel", "flight"
-    ).then_fails_with(None, "cancelled")
+    given(BOOKING).answered("flight", yes()).when_commanded("cancel").answered(
+        "hotel", yes()
+    ).then_compensates("hotel", "flight").then_fails_with(None, "cancelled")
     story = given(BOOKING).answered("flight", yes()).when_commanded("pause").when_commanded("cancel")
     story.then_is("compensating").then_compensates("hotel", "flight").then_ends("compensated")
 
@@ -153,7 +155,13 @@ def test_cancel_past_the_pivot_is_refused() -> None:
 
 def test_a_request_that_is_on_the_wire_when_a_paused_saga_is_cancelled_is_awaited() -> None:
     """Nothing is lost by the two commands."""
-    story = given(BOOKING).when_commanded("pause").when_passes(1000).when_commanded("cancel").then_is("compensating")
+    story = (
+        given(BOOKING)
+        .when_commanded("pause")
+        .when_passes(1000)
+        .when_commanded("cancel")
+        .then_is("compensating")
+    )
     story.answered("flight", yes()).then_compensates("flight").then_ends("compensated")
 
 
@@ -169,7 +177,9 @@ def test_retry_makes_the_next_attempt_due_now_with_a_new_budget() -> None:
 
 def test_retry_of_a_parked_compensation_tries_it_again() -> None:
     """All that are parked, or the one named."""
-    story = parked().when_commanded("retry").then_ends("compensated").then_compensates("hotel", "hotel", "flight")
+    story = (
+        parked().when_commanded("retry").then_ends("compensated").then_compensates("hotel", "hotel", "flight")
+    )
     assert story.step("hotel").undo.attempts == 2
     assert isinstance(verdict(parked(), "retry", "hotel"), e.RetryCommanded)
 
@@ -188,7 +198,9 @@ def test_retry_of_what_was_never_sent_evaluates_it_anew() -> None:
     story.then_ends("completed")
 
 
-@pytest.mark.parametrize(("name", "word"), [("flight", "nothing-to-retry"), ("x", "step-unknown"), (None, "nothing-to-retry")])
+@pytest.mark.parametrize(
+    ("name", "word"), [("flight", "nothing-to-retry"), ("x", "step-unknown"), (None, "nothing-to-retry")]
+)
 def test_retry_where_nothing_waits_is_refused(name: str | None, word: str) -> None:
     """With the reason."""
     assert refused(verdict(given(BOOKING), "retry", name)) == word
@@ -213,7 +225,9 @@ def test_retry_of_a_saga_parked_by_the_coordinators_own_error_sets_it_going() ->
 
 def test_skip_of_an_action_never_invoked_is_as_if_its_condition_were_false() -> None:
     """Also of a step not reached for long."""
-    given(BOOKING).when_commanded("skip", "ticket").then_sends("flight", "hotel", "charge").then_ends("completed")
+    given(BOOKING).when_commanded("skip", "ticket").then_sends("flight", "hotel", "charge").then_ends(
+        "completed"
+    )
     given(BOOKING).when_commanded("skip", "hotel").when_refused("charge").then_compensates("flight")
 
 

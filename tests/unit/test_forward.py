@@ -92,7 +92,9 @@ def test_a_refusal_after_doubt_ends_the_attempts_and_leaves_it_uncertain() -> No
 
 def test_a_refusal_after_attempts_that_were_not_executed_is_certain() -> None:
     """Nobody but the one who said no has had the request."""
-    given(TWO).when("flight", UNREACHABLE, NO).then_compensates().then_step("flight", "refused", kind="refused")
+    given(TWO).when("flight", UNREACHABLE, NO).then_compensates().then_step(
+        "flight", "refused", kind="refused"
+    )
 
 
 def test_a_declared_refusal_settles_doubt() -> None:
@@ -171,7 +173,7 @@ def test_an_outcome_that_does_not_come_in_time_is_uncertain_and_not_sent_again()
     world.advance(START + 900)
     del story
 
-    assert [("flight", "action"), ("flight", "compensation")] == world.sent
+    assert world.sent == [("flight", "action"), ("flight", "compensation")]
     assert world.state.step("flight").status == "uncertain"
 
 
@@ -327,7 +329,12 @@ def test_a_member_of_an_output_that_is_not_found_is_null_and_said_to_be_missing(
     shaped = defined(
         step("flight", output={"id": "${response.body.number}"}), output={"id": "${steps.flight.output.id}"}
     )
-    story = given(shaped).when("flight", yes({})).then_ends("completed").then_step("flight", "succeeded", kind="output")
+    story = (
+        given(shaped)
+        .when("flight", yes({}))
+        .then_ends("completed")
+        .then_step("flight", "succeeded", kind="output")
+    )
 
     assert story.step("flight").output == {"id": None}
     assert (story.state.output, story.state.missing) == ({"id": None}, ("/id",))

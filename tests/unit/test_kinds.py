@@ -27,7 +27,8 @@ from tests.sentences import (
 
 
 @pytest.mark.parametrize(
-    ("wait", "seconds"), [("30m", 1800), ("${input.days}", 172_800), ("2023-11-14T22:14:20Z", 60), ("${input.at}", 60)]
+    ("wait", "seconds"),
+    [("30m", 1800), ("${input.days}", 172_800), ("2023-11-14T22:14:20Z", 60), ("${input.at}", 60)],
 )
 def test_a_wait_ends_by_time_alone(wait: str, seconds: float) -> None:
     """After a duration, or at an RFC 3339 time."""
@@ -125,7 +126,9 @@ def test_at_most_a_hundred_signals_of_a_name_wait_and_unknown_ones_are_not_kept(
 
 # --------------------------------------------------------------------------- for_each
 
-EACH = step("issue", for_each="${input.people}", max_parallel=2, action=call(body={"who": "${item}", "n": "${index}"}))
+EACH = step(
+    "issue", for_each="${input.people}", max_parallel=2, action=call(body={"who": "${item}", "n": "${index}"})
+)
 PEOPLE = {"people": ["ann", "bob", "cy"]}
 
 
@@ -238,7 +241,11 @@ def test_waits_signals_and_refusals_can_have_instances_too() -> None:
 
 def child(**members: Any) -> SagaDefinition:
     """Return a definition whose second step is a child saga."""
-    return defined(step("a"), step("c", saga={"name": "child", "version": 3, "input": {"of": "${key}"}}, **members), step("b"))
+    return defined(
+        step("a"),
+        step("c", saga={"name": "child", "version": 3, "input": {"of": "${key}"}}, **members),
+        step("b"),
+    )
 
 
 def parent(**members: Any) -> Story:
@@ -253,7 +260,10 @@ def test_a_child_saga_is_started_with_its_input() -> None:
     moment = journal(child()).has(invoked("a"), succeeded("a")).when(1).then_invokes("c:action")
 
     assert moment.decided.invocations[0].payload == {"of": "s1:c"}
-    assert (moment.decided.invocations[0].intent.via, moment.decided.invocations[0].request) == ("child", None)
+    assert (moment.decided.invocations[0].intent.via, moment.decided.invocations[0].request) == (
+        "child",
+        None,
+    )
     assert parent().world.wake_at is None
 
 
@@ -328,7 +338,9 @@ def test_an_id_that_is_another_sagas_refuses_the_step() -> None:
 
 
 def _other() -> Any:
-    return DECLARED_NO.__class__(detail="that id is another saga's", declared=False, status=None, cause="child")
+    return DECLARED_NO.__class__(
+        detail="that id is another saga's", declared=False, status=None, cause="child"
+    )
 
 
 def test_a_child_whose_start_was_lost_is_started_again_under_its_id() -> None:
@@ -356,7 +368,11 @@ def test_a_child_that_completed_is_reopened_by_its_parent_only() -> None:
 
 WORKED = defined(
     step("a"),
-    step("w", worker={"queue": "q", "input": {"of": "${key}"}, "timeout": "30s"}, compensation={"worker": {"queue": "u"}}),
+    step(
+        "w",
+        worker={"queue": "q", "input": {"of": "${key}"}, "timeout": "30s"},
+        compensation={"worker": {"queue": "u"}},
+    ),
 )
 
 
@@ -448,7 +464,9 @@ def test_a_worker_undoes() -> None:
     task(story.world, story.wire("w"), "take")
     finish_task(story.world, story.wire("w"), done=True)
     assert story.state.status == "completed"
-    chain = given(defined(*[dict(each) for each in WORKED.document()["steps"]], step("z", ["w"]))).answered("a", yes())
+    chain = given(defined(*[dict(each) for each in WORKED.document()["steps"]], step("z", ["w"]))).answered(
+        "a", yes()
+    )
     task(chain.world, chain.wire("w"), "take")
     finish_task(chain.world, chain.wire("w"), done=True)
     chain.answered("z", NO)

@@ -285,5 +285,3 @@ def test_a_callback_between_two_attempts_settles_them() -> None:
     story = given(LONE).answered("a", DOUBT)
     assert story.world.callback("a", "action", "succeeded", effect=True) == "taken"
     story.then_ends("completed")
-
-

@@ -96,7 +96,9 @@ def test_while_it_may_be_taking_effect_cancel_is_refused_and_the_deadline_does_n
         story.answered("charge", answer)
     story.when_commanded("cancel").when_passes(60).then_is("running")
 
-    assert any(isinstance(each, e.CommandRefused) and each.type == "pivot-invoked" for each in story.world.journal)
+    assert any(
+        isinstance(each, e.CommandRefused) and each.type == "pivot-invoked" for each in story.world.journal
+    )
     assert story.state.direction == "forward"
 
 
@@ -221,7 +223,9 @@ def test_past_the_pivot_a_certain_refusal_is_tolerated_at_once_and_doubt_parks()
     tolerant = defined(step("charge", pivot=True), step("mail", no_undo=True, on_refused="continue"))
     given(tolerant).when_refused("mail").then_sends("charge", "mail").then_ends("completed")
     given(tolerant).when_not_executed("mail").played(2000).then_ends("completed")
-    given(tolerant).when("mail", DOUBT).when_always("mail", UNREACHABLE).played(2000).then_parks("mail", "uncertain")
+    given(tolerant).when("mail", DOUBT).when_always("mail", UNREACHABLE).played(2000).then_parks(
+        "mail", "uncertain"
+    )
 
 
 def test_a_parked_step_past_the_pivot_can_be_tried_again_skipped_or_resolved() -> None:
@@ -240,7 +244,9 @@ def test_resolved_as_refused_past_the_pivot_it_is_still_in_the_way() -> None:
     story = ticketing().when("ticket", DOUBT).when_always("ticket", DECLARED_NO).played()
     story = ticketing()
     story.answered("ticket", yes("x" * 256 * 1024)).then_parks("ticket", "size")
-    story = ticketing().when_always("ticket", DOUBT).played(2000).when_commanded("resolve", "ticket", "refused")
+    story = (
+        ticketing().when_always("ticket", DOUBT).played(2000).when_commanded("resolve", "ticket", "refused")
+    )
     story.then_is("parked").then_step("ticket", "refused")
     story.when_commanded("skip", "ticket").then_ends("completed")
 

@@ -94,8 +94,18 @@ def test_the_plan_shows_what_a_cancel_would_send() -> None:
 
     assert shown["waves"] == [
         [
-            {"step": "flight", "phase": "compensation", "method": "POST", "url": "http://booking:1/v2/flight/undo"},
-            {"step": "hotel", "phase": "compensation", "method": "POST", "url": "http://booking:1/v2/hotel/undo"},
+            {
+                "step": "flight",
+                "phase": "compensation",
+                "method": "POST",
+                "url": "http://booking:1/v2/flight/undo",
+            },
+            {
+                "step": "hotel",
+                "phase": "compensation",
+                "method": "POST",
+                "url": "http://booking:1/v2/hotel/undo",
+            },
         ]
     ]
     assert shown["omitted"] == [

@@ -49,7 +49,10 @@ ACTIONS = {
     "uncertain": StepState(name="uncertain", status=StepStatus.UNCERTAIN, action=InvocationState(attempts=1)),
     "skipped": StepState(name="skipped", status=StepStatus.SKIPPED),
     "parked": StepState(
-        name="parked", status=StepStatus.UNCERTAIN, parked=True, action=InvocationState(attempts=1, doubt=True)
+        name="parked",
+        status=StepStatus.UNCERTAIN,
+        parked=True,
+        action=InvocationState(attempts=1, doubt=True),
     ),
     "never_sent": StepState(name="never_sent", status=StepStatus.REFUSED, parked=True),
 }
@@ -173,7 +176,9 @@ def test_every_kind_of_entry_is_tried() -> None:
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 @pytest.mark.parametrize("status", list(Status))
-def test_in_each_status_an_entry_leads_where_the_table_says_or_nowhere(status: Status, kind: type[Entry]) -> None:
+def test_in_each_status_an_entry_leads_where_the_table_says_or_nowhere(
+    status: Status, kind: type[Entry]
+) -> None:
     """What the table lacks raises, whatever step it is about; the state is the same after that."""
     for backward in (False, True):
         state = saga(status, backward=backward)
@@ -223,7 +228,9 @@ def test_every_transition_of_the_tables_can_be_taken() -> None:
 # --------------------------------------------------------------------------- what is on the wire
 
 
-@pytest.mark.parametrize("kind", [e.StepRefused, e.StepUncertain, e.StepParked, e.CompensationFailed, e.Invoked])
+@pytest.mark.parametrize(
+    "kind", [e.StepRefused, e.StepUncertain, e.StepParked, e.CompensationFailed, e.Invoked]
+)
 def test_nothing_concludes_or_sends_while_an_attempt_is_open(kind: type[Entry]) -> None:
     """An open attempt leaves the state by its own outcome only."""
     for entry in samples(kind):
