@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import to_json
 
@@ -126,13 +127,15 @@ async def _read(request: web.Request) -> bytes:
         raise too_large()
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Refusal(415, "unsupported-media-type", "send the body as it is, not compressed")
-    if request.content.is_eof():
-        return await request.read()
     try:
+        if request.content.is_eof():
+            return await request.read()
         async with asyncio.timeout(READING):
             return await request.read()
     except TimeoutError:
         raise Refusal(408, "too-slow", f"the body has not come within {READING:g} s") from None
+    except (ConnectionError, web.RequestPayloadError, HttpProcessingError) as error:
+        raise Refusal(400, "malformed-body", "the body is cut off or badly framed") from error
 
 
 def _is_utf8(request: web.Request) -> bool:

@@ -118,6 +118,8 @@ async def test_a_body_of_unknown_length_is_cut_off_at_a_megabyte(api: Served) ->
         b"GET /v1/sagas HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n",
         b"GET /v1/sagas HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
         b"GET /v1/sagas HTTP/1.1\r\n\r\n",
+        b"POST /v1/sagas HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\n{....\r\nZZ\r\n",
         b"GET http://evil.example/v1/sagas HTTP/1.1\r\nHost: evil.example\r\n\r\n",
     ],
 )
@@ -131,3 +133,18 @@ async def test_broken_http_is_refused(api: Served, raw: bytes) -> None:
     writer.close()
     await writer.wait_closed()
     assert (await api.get("/healthz")).status == 200
+
+
+async def test_a_client_that_goes_away_in_the_middle_of_its_body_is_no_error(
+    api: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is started, and nothing is logged as a failure."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    writer.write(b"POST /v1/sagas HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
+    writer.write(b"Content-Length: 500\r\n\r\n{")
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    assert reader.at_eof() or await reader.read() == b""
+    assert (await api.get("/healthz")).status == 200
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
