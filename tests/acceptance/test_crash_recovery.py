@@ -33,7 +33,9 @@ pytestmark = pytest.mark.slow
 Moment = Literal["before acting", "after acting", "after answering"]
 Send = Callable[[Answer | None, float], None]
 
-PEACE = Shares(refuse=0, refuse_after_pivot=0, stubborn=0, fail=0, lose=0, slow=0, turn_away=0, throttle=0)
+PEACE = Shares(
+    refuse=0, refuse_after_pivot=0, stubborn=0, fail=0, lose=0, slow=0, turn_away=0, throttle=0, accept=0
+)
 
 
 class Coordinator:

@@ -50,6 +50,8 @@ def main() -> int:
     mutants = chosen(options.mutants) if options.mutants else []
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1_000_000)
     data = options.data or Path(tempfile.mkdtemp(prefix="campaign-"))
+    if data.exists() and any(data.iterdir()):
+        sys.exit(f"{data} is not empty: what is left there would be taken for this run's")
     page = Page(seed=seed)
     began = clock.now()
     if not options.only_mutants:

@@ -22,6 +22,10 @@ _DEFAULTS = {
 }
 
 
+#: How long the outcome is waited for of what was accepted with 202.
+_PENDING = {"timeout": "1s", "poll": "10s"}
+
+
 def _reserve(name: str, service: str, *, timeout: str = PATIENT, **more: Any) -> dict[str, Any]:
     call = {
         "service": service,
@@ -55,14 +59,12 @@ def _charge(after: list[str]) -> dict[str, Any]:
 def _ticket() -> dict[str, Any]:
     retry = {"attempts": 3, "initial": "20ms", "max": "200ms"}
     body = {"id": "${key}", "seat": "${steps.reserve_flight.output.id}"}
-    return {
-        "name": "issue_ticket",
-        "action": {"service": "tickets", "path": "/tickets", "body": body, "retry": retry},
-    }
+    call = {"service": "tickets", "path": "/tickets", "body": body, "retry": retry, "pending": _PENDING}
+    return {"name": "issue_ticket", "action": call}
 
 
 def _hotel(**more: Any) -> dict[str, Any]:
-    declined = {"refused_when": "${response.body.status == 'DECLINED'}"}
+    declined = {"refused_when": "${response.body.status == 'DECLINED'}", "pending": _PENDING}
     return _reserve("reserve_hotel", "hotels", when="${input.hotels}", action=declined, **more)
 
 

@@ -31,6 +31,8 @@ class Shares:
     turn_away: float = 0.03
     #: 429 without acting.
     throttle: float = 0.01
+    #: 202 at once; acts up to :data:`SLOWEST` seconds later, and then tells the callback until it is heard.
+    accept: float = 0.06
 
     def document(self) -> dict[str, float]:
         """Return them as JSON."""
@@ -54,6 +56,8 @@ class Fate:
     #: Status answered without acting, None when it gets through.
     instead: int | None = None
     lost: bool = False
+    #: Seconds after which it acts, if it accepts first; None: it does not.
+    accepted: float | None = None
     names: tuple[str, ...] = ()
 
 
@@ -68,7 +72,7 @@ class Faults:
         """Return what happens to the arrival (from 1) of a key."""
         if self.healed:
             return Fate()
-        dice = self._dice(f"{key}|{arrival}", 7)
+        dice = self._dice(f"{key}|{arrival}", 9)
         for name, status in (("fail", 503), ("turn_away", 403), ("throttle", 429)):
             if next(dice) < getattr(self._shares, name):
                 return Fate(instead=status, names=(name,))
@@ -76,8 +80,15 @@ class Faults:
         slow = next(dice) < self._shares.slow
         seconds = next(dice) * SLOWEST if slow else 0.0
         late = next(dice) < 0.35
+        accepted = next(dice) * SLOWEST if next(dice) < self._shares.accept else None
         names = tuple(name for name, fired in (("lose", lost), ("slow", slow)) if fired)
-        return Fate(before=0.0 if late else seconds, after=seconds if late else 0.0, lost=lost, names=names)
+        return Fate(
+            before=0.0 if late else seconds,
+            after=seconds if late else 0.0,
+            lost=lost,
+            accepted=accepted,
+            names=names,
+        )
 
     def refuses(self, key: str, *, after_pivot: bool) -> bool:
         """Return whether the participant will not do this action, whenever it is asked."""
@@ -91,5 +102,5 @@ class Faults:
         return next(self._dice(f"stubborn|{action_key}", 1)) < self._shares.stubborn
 
     def _dice(self, what: str, count: int) -> Iterator[float]:
-        digest = hashlib.blake2b(f"{self._seed}|{what}".encode(), digest_size=8 * count).digest()
-        return (number / 2**64 for number in struct.unpack(f">{count}Q", digest))
+        digest = hashlib.blake2b(f"{self._seed}|{what}".encode(), digest_size=4 * count).digest()
+        return (number / 2**32 for number in struct.unpack(f">{count}I", digest))

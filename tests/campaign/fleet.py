@@ -21,7 +21,7 @@ class Fleet:
     """The participants of one round."""
 
     def __init__(self, *, seed: int, shares: Shares, data: Path, paths: tuple[Path, ...]) -> None:
-        self._data = data
+        self._data, self._log = data, data / "participants.log"
         self._arguments = (
             "--seed",
             str(seed),
@@ -47,12 +47,19 @@ class Fleet:
 
     async def _start(self, service: str) -> str:
         command = (sys.executable, "-P", "-m", "tests.campaign.participant", service, *self._arguments)
-        process = await asyncio.create_subprocess_exec(
-            *command, env=self._environment, stdin=PIPE, stdout=PIPE, cwd=ROOT
-        )
+        with self._log.open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *command, env=self._environment, stdin=PIPE, stdout=PIPE, stderr=log, cwd=ROOT
+            )
         self._processes.append(process)
         assert process.stdout is not None
         return f"http://127.0.0.1:{json.loads(await process.stdout.readline())['port']}"
+
+    @property
+    def complaint(self) -> str | None:
+        """Return the last thing a participant complained of: none should."""
+        lines = self._log.read_text().splitlines()
+        return lines[-1] if lines else None
 
     async def heal(self) -> None:
         """Let every request get through from now on."""

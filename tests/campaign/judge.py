@@ -283,6 +283,17 @@ def journal_agrees(case: Case) -> Iterator[str]:
             yield f"the journal has {entry['step']} undone, and the participant never said so: {answers}"
 
 
+def callbacks_stand(case: Case) -> Iterator[str]:
+    """See that an outcome called back and confirmed is in the journal."""
+    for row in case.deliveries:
+        if row.get("heard") != 200:
+            continue
+        kinds = {entry["kind"] for entry in case.journal if entry.get("step") == row["step"]}
+        wanted = {"step_succeeded"} if row["said"] == "DONE" else {"step_refused", "attempt_refused"}
+        if not kinds & wanted:
+            yield f"{row['step']} called back {row['said']} and was told it is recorded; the journal lacks it"
+
+
 RULES: tuple[Callable[[Case], Iterator[str]], ...] = (
     ended,
     whole,
@@ -298,6 +309,7 @@ RULES: tuple[Callable[[Case], Iterator[str]], ...] = (
     every_request_is_an_intent,
     journal_is_whole,
     journal_agrees,
+    callbacks_stand,
 )
 
 

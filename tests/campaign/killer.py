@@ -16,11 +16,13 @@ from tests.campaign.load import Clients
 class Pace:
     """How the instants are drawn; seconds."""
 
-    #: A life lasts up to so long, counted from the fork or from the start of the process.
+    #: A life lasts up to so long from the first answer: or, where that takes long, so many times as long.
     life: float
-    #: So many lives end already while the coordinator is starting up, within ``start_up`` seconds.
+    stretch: float
+    #: So many lives end already while the coordinator is starting up.
     early: float = 0.08
-    start_up: float = 0.03
+    #: One that has not answered by then is killed as well.
+    patience: float = 5.0
     #: Down times are short, but for a few that are long enough for deadlines to pass.
     down: float = 0.006
     long_share: float = 0.03
@@ -31,8 +33,11 @@ class Pace:
 
 
 #: Of a warm fork, and of a process that has to import everything first.
-WARM = Pace(life=0.22)
-COLD = Pace(life=2.2, early=0.15, start_up=0.7, long_share=0.1)
+WARM = Pace(life=0.13, stretch=0.8)
+COLD = Pace(life=0.8, stretch=0.5, early=0.2, long_share=0.1, patience=15.0)
+
+#: A cancel goes out so many seconds before a kill at most.
+SHORTLY = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +65,8 @@ class Killer:
         self.kills: list[Kill] = []
         self._clients = clients
         self._dice = random.Random(f"{seed}|killer")
+        #: Seconds from the last launch to its first answer.
+        self._ready_after = 0.05
 
     async def kill(
         self, coordinator: Coordinator, count: int, pace: Pace, *, cold: bool, enough: Callable[[], bool]
@@ -69,6 +76,7 @@ class Killer:
             if enough():
                 return
             launched = clock.now()
+            self._clients.answered.clear()
             await coordinator.launch()
             await self._live(pace, launched)
             await coordinator.kill()
@@ -87,24 +95,29 @@ class Killer:
         return pace.down * self._dice.random()
 
     async def _live(self, pace: Pace, launched: float) -> None:
-        early = self._dice.random() < pace.early
-        until = launched + self._dice.random() * (pace.start_up if early else pace.life)
-        first = None
         if not self._clients.gate.is_set():
-            first = asyncio.create_task(self._cancel_first(until))
-        last = self._dice.random() * 0.01 if self._dice.random() < pace.cancel_before else None
-        await clock.sleep(max(0.0, until - (last or 0.0) - clock.now()))
-        if last is not None and (victim := self._victim()):
-            self._keep(asyncio.create_task(self._clients.cancel(victim, when="before kill")))
-            await clock.sleep(max(0.0, until - clock.now()))
-        if first is not None:
-            self._keep(first)
+            self._keep(asyncio.create_task(self._cancel_first()))
+        if self._dice.random() < pace.early:
+            await clock.sleep(self._dice.random() * self._ready_after)
+            return
+        await self._clients.heard(pace.patience)
+        self._ready_after = clock.now() - launched
+        left = self._dice.random() * max(pace.life, pace.stretch * self._ready_after)
+        shortly = min(left, self._dice.random() * SHORTLY)
+        if self._dice.random() < pace.cancel_before:
+            await clock.sleep(left - shortly)
+            if victim := self._victim():
+                self._keep(asyncio.create_task(self._clients.cancel(victim, when="before kill")))
+            await clock.sleep(shortly)
+        else:
+            await clock.sleep(left)
 
-    async def _cancel_first(self, until: float) -> None:
-        """Send a cancel as the first request the restarted coordinator gets."""
+    async def _cancel_first(self) -> None:
+        """Send a cancel as the first request the restarted coordinator gets, unless it is killed before."""
+        number = len(self.kills)
         try:
             victim = self._victim()
-            while victim is not None and clock.now() < until:
+            while victim is not None and number == len(self.kills):
                 if await self._clients.cancel(victim, when="after restart"):
                     break
                 await clock.sleep(0.002)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -68,6 +69,8 @@ class Clients:
         #: While it is not set, nobody sends: the first request after a restart is to be another.
         self.gate = asyncio.Event()
         self.gate.set()
+        #: Set by every answer.
+        self.answered = asyncio.Event()
         self._url, self._seed, self._count = url, seed, count
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -178,9 +181,16 @@ class Clients:
     ) -> tuple[int, Any]:
         assert self._session is not None
         async with self._session.request(method, self._url + path, json=body, headers=headers) as answer:
-            return answer.status, await answer.json(content_type=None)
+            document = await answer.json(content_type=None)
+            self.answered.set()
+            return answer.status, document
 
     # ----------------------------------------------------------------- for the harness
+
+    async def heard(self, seconds: float) -> None:
+        """Return when there has been an answer since the last launch, or after so many seconds."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.answered.wait(), seconds)
 
     async def ask(self, method: str, path: str, body: Any = None, *, seconds: float = 30.0) -> Any:
         """Ask until there is an answer of 2xx, and return its document; raises after so many seconds."""

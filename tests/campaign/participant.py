@@ -15,14 +15,19 @@ import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from compensations.barrier import Answer, BadDelivery, Delivery, Guard, Phase, Turn, receive
 from compensations.barriers.sqlite import SqliteLedger
-from tests.campaign.clock import ticks
+from tests.campaign.clock import sleep, ticks
 from tests.campaign.faults import Fate, Faults, Shares
+
+#: Services that may accept a request now and call back when it is done.
+CALL_BACK = ("hotels", "tickets")
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class Participant:
         self._guard = Guard(SqliteLedger(self._db))
         self._deliveries: list[dict[str, Any]] = []
         self._arrivals: Counter[str] = Counter()
+        self._calling: set[asyncio.Task[None]] = set()
 
     def arrived(self, request: Request, send: Callable[[Answer | None, float], None]) -> None:
         """Note a guarded request and let it meet its fate; ``send`` takes the answer (None: lost) and a delay."""
@@ -78,7 +84,7 @@ class Participant:
         self, request: Request, delivery: Delivery, fate: Fate, row: dict[str, Any], send: Callable[..., None]
     ) -> Callable[[], None]:
         def answer() -> None:
-            verdict = self._guard.run(delivery, lambda turn: self._business(request, turn, row))
+            verdict = self._guard.run(delivery, lambda turn: self._asked(request, turn, row, fate))
             row.update(verdict=verdict.judgement, status=verdict.answer.status, decided=ticks())
             send(None if fate.lost else verdict.answer, fate.after)
 
@@ -101,9 +107,45 @@ class Participant:
             "verdict": "slow",
             "status": None,
             "decided": None,
+            #: What was called back after a 202, the last answer to that, and how often nobody was there.
+            "said": None,
+            "heard": None,
+            "unheard": 0,
         }
         self._deliveries.append(row)
         return row
+
+    # work that is accepted now and done later
+
+    def _asked(self, request: Request, turn: Turn, row: dict[str, Any], fate: Fate) -> Answer:
+        if fate.accepted is None or request.phase == "compensation" or self._service not in CALL_BACK:
+            return self._business(request, turn, row)
+        row["faults"] = [*row["faults"], "accept"]
+        loop = asyncio.get_running_loop()
+        loop.call_later(fate.accepted, self._settle, request, turn.delivery, row)
+        return Answer.json(202, {"status": "ACCEPTED"})
+
+    def _settle(self, request: Request, delivery: Delivery, row: dict[str, Any]) -> None:
+        """Do what was accepted, unless it was undone meanwhile, and tell the coordinator."""
+        answer = self._guard.settle(delivery, lambda turn: self._business(request, turn, row)).answer
+        if answer.succeeded:
+            said = {"outcome": "succeeded", "output": json.loads(answer.body)}
+        else:
+            said = {"outcome": "refused", "error": f"answered {answer.status}"}
+        row["said"] = said["output"]["status"] if answer.succeeded else "refused"
+        task = asyncio.ensure_future(self._call_back(request.headers["saga-callback"], said, row))
+        self._calling.add(task)
+        task.add_done_callback(self._calling.discard)
+
+    async def _call_back(self, url: str, said: dict[str, Any], row: dict[str, Any]) -> None:
+        """Tell it until it is heard: whoever is told may be down, or die over it."""
+        for _ in range(2_000):
+            with suppress(OSError, asyncio.IncompleteReadError, ValueError):
+                row["heard"] = await _posted(url, json.dumps(said).encode())
+                if row["heard"] not in (429, 503):
+                    return
+            row["unheard"] += 1
+            await sleep(0.03)
 
     # the business: inside the guard's transaction
 
@@ -126,6 +168,8 @@ class Participant:
 
     def _undo(self, item: str, request: Request, turn: Turn, row: dict[str, Any]) -> Answer:
         delivery = turn.delivery
+        if turn.undoes is not None and turn.undoes.status == 202:
+            return Answer.json(200, {"id": item, "status": "WITHDRAWN"})
         definition = request.headers.get("saga-definition", "")
         if self._faults.is_stubborn(definition, delivery.step or "", delivery.action_key):
             row["faults"] = [*row["faults"], "stubborn"]
@@ -169,6 +213,19 @@ class Participant:
         for name, rows in zip(("deliveries", "effects"), self.books(), strict=True):
             with (self._data / f"{name}-{self._service}.jsonl").open("w") as file:
                 file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+async def _posted(url: str, body: bytes) -> int:
+    """Send one POST on a connection of its own, and return the status of the answer."""
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    try:
+        head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        return int((await reader.readuntil(b"\r\n")).split()[1])
+    finally:
+        writer.close()
 
 
 class Wire(asyncio.Protocol):

@@ -145,6 +145,8 @@ class _Stage:
         code = await self.warm.stop()
         if code != 0:
             self._found.troubles.append(f"asked to stop, the coordinator ended with exit code {code}")
+        if complaint := self._fleet.complaint:
+            self._found.troubles.append(f"a participant complained: {complaint}")
         told = clients.told
         self._found.evidence = Evidence(
             plans={document["name"]: plan(document) for document in documents(self._fleet.urls)},

@@ -24,7 +24,10 @@ FAULTS = (
     "slow",
     "turn_away",
     "throttle",
+    "accept",
     "stubborn",
+    "callback that found nobody, or nobody who lived to answer",
+    "callback confirmed",
     "cancel sent just before a kill",
     "cancel as the first request after a restart",
     "cancel that turned a saga round",
@@ -76,6 +79,8 @@ class Tally:
         self.in_flight += hits(cases, kills)
         for row in evidence.deliveries:
             self.faults.update(row["faults"])
+            self.faults["callback that found nobody, or nobody who lived to answer"] += row["unheard"]
+            self.faults["callback confirmed"] += row["heard"] == 200
             self.faults[SEEN] += row["verdict"] == "late"
             self.faults["undoing of what never took effect"] += row["verdict"] == "null"
             self.faults["answer replayed by a guard"] += row["verdict"] == "replay"
