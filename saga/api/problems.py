@@ -13,12 +13,13 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler
 from pydantic_core import to_json
 
 from saga.api import access
 from saga.api.refusal import Refusal
+from saga.documents import MAX_BYTES
 from saga.errors import (
     DefinitionInvalid,
     InputInvalid,
@@ -44,7 +45,6 @@ _TYPES: Final[Mapping[int, str]] = {
     405: "method-not-allowed",
     413: "too-large",
     415: "unsupported-media-type",
-    417: "expectation-failed",
 }
 
 
@@ -69,6 +69,19 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         response.headers["Request-Id"] = request_id
         response.headers["Server"] = "saga"
     return response
+
+
+async def expect(request: web.Request) -> web.Response | None:
+    """Ask a client that waits with its body for it, unless it would be refused unread."""
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        response = problem_response(Refusal(417, "expectation-failed", "only 100-continue can be expected"))
+        response.headers["Request-Id"] = secrets.token_hex(8)
+        return response
+    if (request.content_length or 0) <= MAX_BYTES and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # What was written is not part of the answer, which begins only now.
+        request.writer.output_size = 0
+    return None
 
 
 def problem_response(refusal: Refusal) -> web.Response:

@@ -18,6 +18,7 @@ from saga.api.bodies import (
     StartBody,
     query_of,
 )
+from saga.api.problems import expect
 
 Handle: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -63,9 +64,9 @@ ROUTES: Final[tuple[Route, ...]] = (
 def add_routes(app: web.Application) -> None:
     """Make the router of the table."""
     for route in ROUTES:
-        app.router.add_route(route.method, route.path, _guarded(route))
-        if route.method == "GET":
-            app.router.add_route("HEAD", route.path, _guarded(route))
+        methods = ["GET", "HEAD"] if route.method == "GET" else [route.method]
+        for method in methods:
+            app.router.add_route(method, route.path, _guarded(route), expect_handler=expect)
 
 
 def _guarded(route: Route) -> Handle:

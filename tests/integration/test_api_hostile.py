@@ -118,8 +118,10 @@ async def test_a_body_of_unknown_length_is_cut_off_at_a_megabyte(api: Served) ->
         b"GET /v1/sagas HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n",
         b"GET /v1/sagas HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
         b"GET /v1/sagas HTTP/1.1\r\n\r\n",
-        b"POST /v1/sagas HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        b"Transfer-Encoding: chunked\r\n\r\n5\r\n{....\r\nZZ\r\n",
+        (
+            b"POST /v1/sagas HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n5\r\n{....\r\nZZ\r\n"
+        ),
         b"GET http://evil.example/v1/sagas HTTP/1.1\r\nHost: evil.example\r\n\r\n",
     ],
 )
@@ -133,6 +135,26 @@ async def test_broken_http_is_refused(api: Served, raw: bytes) -> None:
     writer.close()
     await writer.wait_closed()
     assert (await api.get("/healthz")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("length", "expects", "status"),
+    [(33_000_000, "100-continue", b"413"), (2, "100-continue", b"100"), (2, "miracles", b"417")],
+)
+async def test_a_client_that_waits_with_its_body_is_told_first(
+    api: Served, length: int, expects: str, status: bytes
+) -> None:
+    """A body that would be refused is never asked for."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    head = f"POST /v1/sagas HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: {expects}\r\n"
+    writer.write(f"{head}Content-Length: {length}\r\n\r\n".encode())
+    await writer.drain()
+    assert (await asyncio.wait_for(reader.readline(), 5)).split()[1] == status
+    if status == b"100":
+        writer.write(b"{}")
+        assert b"422" in await asyncio.wait_for(reader.readuntil(b"Entity\r\n"), 5)
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_a_client_that_goes_away_in_the_middle_of_its_body_is_no_error(
