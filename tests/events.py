@@ -73,7 +73,7 @@ def finish_task(world: World, wire: Wire, *, done: bool) -> None:
 
 
 def _no_child(world: World, wire: Wire) -> None:
-    """The id is another saga's, or the child was abandoned and cannot be undone."""
+    """Find that the id is another saga's, or that the child was abandoned and cannot be undone."""
     world.answer(wire, Refused(detail="not our child", declared=True, status=None, cause="child"))
 
 

@@ -61,7 +61,7 @@ def _verdict(world: World, wire: Wire) -> None:
 
 
 def _early_no(world: World, wire: Wire) -> None:
-    """A no by callback, and then the 202 it belongs to."""
+    """Say no by callback, and then the 202 it belongs to."""
     world.callback(wire.unit, wire.phase, "refused")
     world.answer(wire, Pending())
 

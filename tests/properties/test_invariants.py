@@ -18,7 +18,7 @@ from tests.properties.strategies import INPUT, definitions
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=_SLOW)
+@settings(max_examples=200, deadline=None, suppress_health_check=_SLOW)
 @given(definitions(), st.lists(st.integers(0, 997), max_size=40))
 def test_no_history_breaks_an_invariant_and_every_saga_ends_or_is_parked(
     definition: SagaDefinition, draws: list[int]

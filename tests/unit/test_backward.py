@@ -6,7 +6,7 @@ import pytest
 
 from saga import entries as e
 from saga.outcomes import Outcome
-from tests.driver import START, Wire, World, call, defined, step
+from tests.driver import START, Wire, call, defined, step
 from tests.sentences import (
     ACCEPTED,
     DECLARED_NO,
@@ -209,8 +209,6 @@ def test_a_compensation_of_doubt_cannot_see_an_output() -> None:
 
 def test_a_pending_compensation_is_awaited_and_sent_again_when_nothing_comes() -> None:
     """Under the same key, by its policy."""
-    story = given(BOOKING).when_refused("charge").when_undo("hotel", ACCEPTED)
-    story.played()
     story = given(defined(step("a"), step("b"))).when_refused("b")
     while story.state.step("a").undo_status != "invoking":
         story._goes_on()
@@ -262,10 +260,6 @@ def test_a_key_without_doubt_never_expires() -> None:
 
 def test_a_saga_without_room_for_another_compensation_is_parked() -> None:
     """Nothing is sent that could not be recorded."""
-    story = given(BOOKING, size=9 * 1024 * 1024 - 1)
-    story.then_sends().then_ends("compensated")
-    world = World.start(BOOKING)
-    world.turn()
     story = given(BOOKING).answered("flight", yes())
     story.world.apply(e.SignalReceived(at=START, name="x", message="m", size=9 * 1024 * 1024))
     story.answered("hotel", NO).then_compensates().then_parks("flight", "size")

@@ -7,7 +7,6 @@ import pytest
 from saga import entries as e
 from saga.backoff import base_delay
 from saga.decider import decide
-from saga.model import SagaDefinition
 from tests.driver import START, World, call, defined, step
 from tests.sentences import (
     ACCEPTED,
@@ -168,10 +167,8 @@ def test_too_early_for_too_long_is_uncertain_and_not_sent_again() -> None:
 
 def test_an_outcome_that_does_not_come_in_time_is_uncertain_and_not_sent_again() -> None:
     """Up to the pivot: the participant has it."""
-    story = given(TWO).answered("flight", ACCEPTED).then_step
     world = given(TWO).answered("flight", ACCEPTED).world
     world.advance(START + 900)
-    del story
 
     assert world.sent == [("flight", "action"), ("flight", "compensation")]
     assert world.state.step("flight").status == "uncertain"
@@ -345,9 +342,3 @@ def test_an_output_over_its_limit_has_happened_and_is_compensated() -> None:
     """The step succeeded, without output; the saga goes backward, ``size``."""
     story = given(TWO).when("flight", yes("x" * 256 * 1024)).then_compensates("flight")
     story.then_step("flight", "succeeded", "undone", kind="size").then_fails_with("flight", "size")
-
-
-def test_position_says_what_is_before_and_after_the_pivot() -> None:
-    """Everything is before where there is none."""
-    assert isinstance(TWO, SagaDefinition)
-    assert TWO.position("hotel") == "before"

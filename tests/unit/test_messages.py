@@ -209,8 +209,7 @@ def test_another_answer_of_an_earlier_attempt_is_recorded_as_late() -> None:
     first = story.wire("ticket")
     story.world.callback("ticket", "action", "refused")
     story.world.advance(story.world.wake_at or 0.0)
-    for answer in (NO,):
-        story.world.answer(first, answer)
+    story.world.answer(first, NO)
     late = story.world.journal[-1]
 
     assert isinstance(late, e.LateAnswer)

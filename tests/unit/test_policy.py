@@ -64,8 +64,8 @@ def test_what_needs_no_compensation_says_so() -> None:
 )
 def test_the_verdict_waits_for_everything_that_can_move(
     undos: tuple[Undo, ...],
-    moving: bool,
-    said: Verdict,  # noqa: FBT001 - a parameter
+    moving: bool,  # noqa: FBT001 - a parameter
+    said: Verdict,
 ) -> None:
     """Compensated only when everything owed is undone."""
     assert verdict(undos, moving=moving) == said

@@ -77,9 +77,9 @@ _R, _U, _P = e.StepRefused, e.StepUncertain, e.StepParked
 )
 def test_where_no_attempt_is_left_the_step_is_concluded(
     unit: str,
-    doubt: bool,
+    doubt: bool,  # noqa: FBT001 - a parameter
     outcome: Outcome,
-    concluded: type[Entry],  # noqa: FBT001 - a parameter
+    concluded: type[Entry],
 ) -> None:
     """Refused for certain, uncertain, or parked; behind the pivot tolerated where the definition says so."""
     attempt, conclusion = settled(at(unit, doubt=doubt), unit, outcome)

@@ -13,6 +13,7 @@ from saga import entries as e
 from saga.entries import KINDS, Entry
 from saga.errors import IllegalEntry
 from saga.journal import evolve
+from saga.ports import Phase
 from saga.state import (
     InvocationState,
     Open,
@@ -136,30 +137,43 @@ _ABOUT_SAGA: dict[type[Entry], dict[str, Any]] = {
 
 def samples(kind: type[Entry]) -> Iterator[Entry]:
     """Yield an entry of a kind for every step and phase it could be about."""
-    for step, phase in product(ACTIONS | UNDOS, ("action", "compensation")):
-        named: dict[str, Any] = {"at": 2.0, "step": step}
-        phased = named | {"phase": phase}
-        if kind in _ATTEMPTS:
-            yield kind(**phased, attempt=1, **_ATTEMPTS[kind])
-        elif kind is e.Invoked:
-            attempt = (ACTIONS | UNDOS)[step].invocation(phase).attempts + 1  # type: ignore[arg-type]
-            yield e.Invoked(**phased, attempt=attempt, timeout=1.0)
-        elif kind is e.RetryCommanded:
-            yield e.RetryCommanded(at=2.0, invocations=(f"{step}:{phase}",))
-        elif kind is e.SkipCommanded:
-            yield e.SkipCommanded(**phased)
-        elif kind is e.ResolveCommanded:
-            for outcome in ("undone",) if phase == "compensation" else ("succeeded", "refused"):
-                yield e.ResolveCommanded(**phased, outcome=outcome)  # type: ignore[arg-type]
-        elif kind is e.StepParked and phase == "action":
-            for status in ("refused", "uncertain", "succeeded"):
-                yield e.StepParked(**named, cause="refused", status=status)  # type: ignore[arg-type]
-        elif kind in _ABOUT_STEP and phase == "action":
-            yield kind(**named, **_ABOUT_STEP[kind])
-    if kind not in _ATTEMPTS and kind not in _ABOUT_STEP and kind not in (
-        e.Invoked, e.RetryCommanded, e.SkipCommanded, e.ResolveCommanded
-    ):  # fmt: skip
+    if kind in _ABOUT_STEP:
+        for step in ACTIONS | UNDOS:
+            yield from _about_step(kind, step)
+    elif kind in _ATTEMPTS or kind in _PHASED:
+        for step, phase in product(ACTIONS | UNDOS, _PHASES):
+            yield from _about_phase(kind, step, phase)
+    else:
         yield kind(at=2.0, **_ABOUT_SAGA.get(kind, {}))
+
+
+_PHASES: tuple[Phase, Phase] = ("action", "compensation")
+_PHASED = (e.Invoked, e.RetryCommanded, e.SkipCommanded, e.ResolveCommanded)
+
+
+def _about_step(kind: type[Entry], step: str) -> Iterator[Entry]:
+    named: dict[str, Any] = {"at": 2.0, "step": step, **_ABOUT_STEP[kind]}
+    if kind is e.StepParked:
+        yield from (
+            e.StepParked(**named | {"status": status}) for status in ("refused", "uncertain", "succeeded")
+        )
+    else:
+        yield kind(**named)
+
+
+def _about_phase(kind: type[Entry], step: str, phase: Phase) -> Iterator[Entry]:
+    named: dict[str, Any] = {"at": 2.0, "step": step, "phase": phase}
+    if kind in _ATTEMPTS:
+        yield kind(**named, attempt=1, **_ATTEMPTS[kind])
+    elif kind is e.Invoked:
+        yield e.Invoked(**named, attempt=(ACTIONS | UNDOS)[step].invocation(phase).attempts + 1, timeout=1.0)
+    elif kind is e.RetryCommanded:
+        yield e.RetryCommanded(at=2.0, invocations=(f"{step}:{phase}",))
+    elif kind is e.SkipCommanded:
+        yield e.SkipCommanded(**named)
+    else:
+        outcomes = ("undone",) if phase == "compensation" else ("succeeded", "refused")
+        yield from (e.ResolveCommanded(**named, outcome=outcome) for outcome in outcomes)
 
 
 def _is_legal(state: SagaState, entry: Entry) -> SagaState | None:
