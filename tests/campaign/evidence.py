@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -56,6 +56,11 @@ def seconds(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
+def timestamp(at: float) -> str:
+    """Return epoch seconds as journals show them."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
 def _by_saga(rows: Sequence[Row]) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
@@ -88,6 +93,9 @@ class Case:
         undone = [row["step"] for row in self.effects if row["phase"] == "compensation"]
         return frozenset(step for step in acted if acted.count(step) > undone.count(step))
 
+    def _lived(self, at: float) -> bool:
+        return bool(self.journal) and seconds(self.journal[0]["at"]) < at < seconds(self.journal[-1]["at"])
+
     def entries(self, *kinds: str) -> list[Row]:
         """Return the entries of these kinds, in order."""
         return [entry for entry in self.journal if entry["kind"] in kinds]
@@ -100,14 +108,15 @@ class Case:
         """Return the requests of one phase of a step."""
         return [row for row in self.deliveries if (row["step"], row["phase"]) == (step, phase)]
 
-    def dump(self, folder: Path, findings: Sequence[str]) -> None:
-        """Write everything down, for a person to study."""
+    def dump(self, folder: Path, findings: Sequence[str], kills: Sequence[float]) -> None:
+        """Write everything down, with the kills it lived through, for a person to study."""
         folder.mkdir(parents=True, exist_ok=True)
         document = {
             "saga": self.id,
             "definition": self.plan.name,
             "status": self.status,
             "findings": list(findings),
+            "killed_at": [timestamp(kill) for kill in kills if self._lived(kill)],
             "journal": list(self.journal),
             "deliveries": list(self.deliveries),
             "effects": list(self.effects),

@@ -7,8 +7,9 @@ import json
 import os
 import random
 import socket
+import sqlite3
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -143,6 +144,7 @@ class _Stage:
         journals = await clients.journals([saga["id"] for saga in sagas])
         deliveries, effects = await self._fleet.ledgers()
         code = await self.warm.stop()
+        self._found.troubles += _damage(self._found.order.data / "saga.db")
         if code != 0:
             self._found.troubles.append(f"asked to stop, the coordinator ended with exit code {code}")
         if complaint := self._fleet.complaint:
@@ -158,6 +160,13 @@ class _Stage:
             told=told.ended,
             cancelled=frozenset(cancel.saga for cancel in told.cancels if cancel.status == 200),
         )
+
+
+def _damage(path: Path) -> list[str]:
+    """Return what SQLite finds wrong with the store's file."""
+    with closing(sqlite3.connect(path)) as store:
+        said = [text for (text,) in store.execute("PRAGMA integrity_check")]
+    return [] if said == ["ok"] else [f"the store's file is damaged: {text}" for text in said]
 
 
 async def _all_ended(clients: Clients) -> None:
@@ -194,4 +203,4 @@ def _write_down(found: Round) -> None:
     (data / "findings.json").write_text(json.dumps(wrong, indent=1))
     for case in found.evidence.cases():
         if case.id in list(wrong)[:DUMPED]:
-            case.dump(data / "inconsistent", wrong[case.id])
+            case.dump(data / "inconsistent", wrong[case.id], [kill.at for kill in found.kills])
