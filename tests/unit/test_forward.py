@@ -127,6 +127,16 @@ def test_a_lost_attempt_does_not_count_and_the_next_takes_its_number() -> None:
     assert story.step("flight").action.attempts == 5
 
 
+def test_an_attempt_that_was_withdrawn_is_due_again_at_once_and_adds_no_doubt() -> None:
+    """Its owner knows that it was not sent."""
+    moment = journal(TWO).has(
+        invoked("flight"), e.Withdrawn(at=START, step="flight", phase="action", attempt=1)
+    )
+    moment.when(0).then_invokes("flight:action:2")
+
+    assert not moment.state.step("flight").action.doubt
+
+
 def test_a_lost_attempt_adds_doubt() -> None:
     """A later refusal is no longer certain."""
     story = given(TWO).when("flight", NO)
