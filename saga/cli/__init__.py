@@ -21,7 +21,7 @@ from saga.cli.options import wants_json
 
 #: Heading → command → module of this package that holds it, under its own name.
 COMMANDS: Mapping[str, Mapping[str, str]] = {
-    "Try it, and run it": {"demo": "demo", "serve": "serve", "bench": "bench"},
+    "Try it, and run it": {"demo": "demo", "serve": "serve", "bench": "bench", "health": "health"},
     "Definitions": {
         "validate": "offline",
         "simulate": "offline",

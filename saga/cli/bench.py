@@ -1,4 +1,4 @@
-"""``saga bench``: how fast is this machine, and what does durability cost on it?"""
+"""``saga bench``: how fast this machine is, and what durability costs on it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from saga.cli import output
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def _bench(
-    seconds: float, at_once: int, sagas: int, durability: str, no_tracing: bool, as_json: bool
+    *, seconds: float, at_once: int, sagas: int, durability: str, no_tracing: bool, as_json: bool
 ) -> None:
     """Measure sagas a second here, beside a bare service that makes the same calls.
 
@@ -48,10 +48,9 @@ def _lines(figures: dict[str, Any]) -> list[str]:
         f"sagas          {figures['rate']:.0f}/s   p50 {figures['p50_ms']:.1f} ms   p99 {figures['p99_ms']:.1f} ms{wrong}",
         f"bare calls     {figures['yardstick_rate']:.0f}/s   p99 {figures['yardstick_p99_ms']:.1f} ms",
         f"ratio          {figures['ratio']:.2f} of the bare service",
-        f"coordinator    {figures['cpu_ms']:.2f} ms CPU a saga   {figures['appends_per_saga']:.2f} appends a saga"
-        f"   {figures['commits']} commits for {figures['sagas']} sagas",
-        f"one at a time  {figures['one_p50_ms']:.1f} ms   bare {figures['yardstick_one_p50_ms']:.1f} ms"
-        f"   {figures['over_bare_per_step_ms']:.2f} ms more a step",
+        f"coordinator    {figures['cpu_ms']:.2f} ms CPU a saga   {figures['appends_per_saga']:.2f} appends a saga",
+        f"commits        {figures['commits']} for {figures['sagas']} sagas",
+        f"one at a time  {figures['one_p50_ms']:.1f} ms, {figures['over_bare_per_step_ms']:.2f} ms a step over bare",
         f"memory         {figures['memory_idle_mb']:.0f} MB idle   {figures['memory_mb']:.0f} MB after",
         f"spans          {figures['spans']} received",
     ]
