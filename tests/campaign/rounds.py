@@ -38,7 +38,7 @@ class Order:
     cold: int
     data: Path
     shares: Shares = NORMAL
-    clients: int = 24
+    clients: int = 16
     #: A copy of the packages that is imported in place of the project's own; None: the project's.
     copy: Path | None = None
 
