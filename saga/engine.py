@@ -366,6 +366,8 @@ def _polls(
     found: list[tuple[float, PollDue]] = []
     phases: tuple[Phase, Phase] = ("action", "compensation")
     for unit in state.steps.values():
+        if unit.action.pending is None and unit.undo.pending is None:
+            continue
         for phase in phases:
             pending = unit.invocation(phase).pending
             if pending is None or pending.location is None:

@@ -192,6 +192,8 @@ def _turned(definition: SagaDefinition, state: SagaState, now: float) -> Entry |
 def _beginnings(definition: SagaDefinition, state: SagaState, now: float) -> list[Entry]:
     found: list[Entry] = []
     for step in definition.steps:
+        if step.kind in _INVOKED and step.when is None and step.for_each is None:
+            continue  # it begins with its first attempt
         for unit in _beginning(definition, state, step):
             found += _begin(definition, state, step, unit, now)
     return found
@@ -254,8 +256,7 @@ def wait_until(value: object, now: float) -> float:
 
 
 def _ending(definition: SagaDefinition, state: SagaState, now: float) -> list[Entry]:
-    shown = [state.step(step.name) for step in definition.steps]
-    if all(step.satisfied for step in shown):
+    if all(state.step(step.name).satisfied for step in definition.steps):
         return [_completed(definition, state, now)]
     if (
         state.deadline is not None

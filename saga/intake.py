@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b, sha256
+from random import getrandbits
 from typing import Any
 
 import uuid_utils
@@ -195,10 +195,11 @@ class Intake:
         if definition.input is not None and (problems := validate(definition.input, start.input, "/input")):
             raise InputInvalid(tuple(problems))
         begins = now if start.start_at is None else max(now, start.start_at)
+        # Of ids of traces nothing is asked but that they differ; the system's randomness costs a call of the system.
+        ids = getrandbits(192).to_bytes(24, "big")
         trace = new_trace(
-            start.traceparent, start.tracestate, secrets.token_bytes(16), secrets.token_bytes(8),
-            sample=self._telemetry.sample,
-        )  # fmt: skip
+            start.traceparent, start.tracestate, ids[:16], ids[16:], sample=self._telemetry.sample
+        )
         entry = e.SagaStarted(
             at=now,
             saga=new_id,

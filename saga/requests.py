@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -54,6 +55,7 @@ class Request:
     digest: str
 
 
+@lru_cache(maxsize=1024)  # the start of a saga is shown to each of its steps, and to whoever asks
 def timestamp(seconds: float) -> str:
     """Return the time as RFC 3339 UTC with milliseconds."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 
 from saga.ports import Phase
@@ -43,7 +44,16 @@ def read_token(secret: bytes, token: str) -> Addressed | None:
 
 
 def _proof(secret: bytes, said: str) -> bytes:
-    return hmac.digest(secret, said.encode(), sha256)
+    proof = _keyed(secret).copy()
+    proof.update(said.encode())
+    return proof.digest()
+
+
+@lru_cache(maxsize=8)
+def _keyed(secret: bytes) -> hmac.HMAC:
+    # A copy of what has taken the key already: hmac.digest lets go of the interpreter for each proof, and then waits
+    # until another thread lets go of it in turn.
+    return hmac.new(secret, digestmod=sha256)
 
 
 def _encode(data: bytes) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 from pydantic_core import to_json
@@ -31,7 +30,6 @@ _TIMES = frozenset({"at", "next_at", "until", "start_at", "deadline", "due"})
 _TEXTS = frozenset({"labels", "output", "payload", "detail", "reason"})
 
 
-@lru_cache(maxsize=1024)  # the end of a step is mostly the beginning of the next
 def when(seconds: float | None) -> str | None:
     """Return the time as RFC 3339, None for none."""
     return None if seconds is None else timestamp(seconds)
