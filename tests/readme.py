@@ -123,8 +123,33 @@ def masked(text: str) -> str:
 
 def matches(expected: str, printed: str) -> bool:
     """Return whether the output is what is shown, ``…`` on a line of its own standing for any lines."""
-    parts = [re.escape(part) for part in re.split(r"^…$\n?", masked(expected), flags=re.MULTILINE)]
-    return re.fullmatch(r"(?:.*\n)*?".join(parts) if len(parts) > 1 else parts[0], masked(printed), re.DOTALL) is not None
+    lines = masked(printed).splitlines()
+    at, free = 0, False
+    for part in _parts(masked(expected).splitlines()):
+        if part is None:
+            free = True
+            continue
+        starts = range(at, len(lines) - len(part) + 1) if free else [at]
+        found = next((start for start in starts if lines[start : start + len(part)] == part), None)
+        if found is None:
+            return False
+        at, free = found + len(part), False
+    return free or at == len(lines)
+
+
+def _parts(lines: list[str]) -> Iterator[list[str] | None]:
+    """Yield runs of lines that are shown, and None for each ``…``."""
+    run: list[str] = []
+    for line in lines:
+        if line == "…":
+            if run:
+                yield run
+            yield None
+            run = []
+        else:
+            run.append(line)
+    if run:
+        yield run
 
 
 class Shell:
