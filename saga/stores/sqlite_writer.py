@@ -31,6 +31,8 @@ log = logging.getLogger("saga.stores.sqlite")
 
 #: Rows written (each dirties one or two pages of 4 KB) after which the log is copied into the file.
 CHECKPOINT_PAGES = 2_000
+#: Bytes of one of them.
+PAGE_BYTES = 4096
 #: Bytes of log above which a checkpoint waits for readers, so that the log can begin anew.
 LOG_BYTES = 64_000_000
 #: Seconds without a write after which the log is copied and cut to nothing.
@@ -147,6 +149,9 @@ class Writer:
         self._tell(_settle, self._ended, None)
 
     def _serve(self, db: sqlite3.Connection) -> None:
+        # A process that is killed time and again never gets as far as a checkpoint of its own, while the log it
+        # was left grows with every life, and with it the time to read it at the next start. So that log counts.
+        self._pages = self._path.stat().st_size // PAGE_BYTES
         while self._reason is None:
             batch = self._queue.take(IDLE_SECONDS if self._dirty else None)
             if batch:

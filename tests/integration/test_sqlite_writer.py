@@ -294,6 +294,24 @@ async def test_the_log_does_not_grow_with_the_writes(path: Path, monkeypatch: py
         assert path.stat().st_size > 1_000_000
 
 
+async def test_the_log_does_not_grow_from_kill_to_kill(path: Path) -> None:
+    """What a killed process has left counts: each life here is too short for a checkpoint of its own."""
+    log, logged = path.with_name("saga.db-wal"), 0
+    for life in range(12):
+        async with opened(path) as store:
+            for n in range(50):
+                await store.start(new_saga(f"s{life}-{n}", entries=[b"x" * 3000]))
+            with Hold(store) as hold:
+                await hold.busy()
+                left = {name: name.read_bytes() for name in (path, log)}
+                logged = max(logged, log.stat().st_size)
+        for name, content in left.items():
+            name.write_bytes(content)
+    assert logged < 16_000_000
+    async with opened(path) as store:
+        assert len(await store.list(Query(limit=1000))) == 600
+
+
 async def test_an_idle_store_leaves_no_log(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy of the file taken then is whole."""
     monkeypatch.setattr(sqlite_writer, "IDLE_SECONDS", 0.01)
