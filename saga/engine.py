@@ -139,7 +139,9 @@ class Engine:
             retry=retry_if_exception_type(StoreUnavailable),
             wait=wait_exponential(multiplier=0.05, max=2.0),
             sleep=clock.sleep,
-            before_sleep=lambda retry: log.debug("the store is not available, attempt %d", retry.attempt_number),
+            before_sleep=lambda retry: log.debug(
+                "the store is not available, attempt %d", retry.attempt_number
+            ),
             reraise=True,
         )
 
@@ -374,5 +376,7 @@ def _polls(
                 continue
             policy = pending_policy(case_of(definition, state, unit.name, phase, 0.0))
             last = max(pending.since, polled.get((unit.name, phase), 0.0))
-            found.append((last + policy.poll, PollDue(step=unit.name, phase=phase, location=pending.location)))
+            found.append(
+                (last + policy.poll, PollDue(step=unit.name, phase=phase, location=pending.location))
+            )
     return found

@@ -303,6 +303,8 @@ def _labelled(
     definition: SagaDefinition, entry: e.SagaStarted, given: Mapping[str, str | float | int | bool]
 ) -> e.SagaStarted:
     """Return the entry with the labels of the definition filled in, those of the request before them."""
+    if not given and not definition.labels:
+        return entry
     roots = scope(definition, evolve(None, entry))
     labels: dict[str, str | float | int | bool] = {}
     problems: list[Problem] = []

@@ -55,6 +55,8 @@ class _Escaped(logging.Formatter):
         text = record.getMessage()
         if text.isprintable():
             return super().format(record)
-        record.msg = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+        record.msg = "".join(
+            char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+        )
         record.args = ()
         return super().format(record)

@@ -21,7 +21,7 @@ from saga.errors import LeaseLost, MessagesWaiting, StoreError, UnreadableJourna
 from saga.journal import evolve, replay
 from saga.membership import Membership
 from saga.outcomes import Outcome, Uncertain
-from saga.ports import Append, Claimed, Clock, Lease, Store, Telemetry
+from saga.ports import Append, Claimed, Clock, Lease, Record, Store, Telemetry
 from saga.sender import Sender
 from saga.slots import Slots
 from saga.state import SagaState
@@ -60,7 +60,7 @@ class Worker:
         telemetry: Telemetry,
         *,
         node: str,
-        limits: Limits = Limits(),  # noqa: B008 - frozen
+        limits: Limits = Limits(),
         membership: Membership | None = None,
     ) -> None:
         self.node = node
@@ -241,9 +241,7 @@ class Worker:
         lease, record = claimed.lease, claimed.record
         state: SagaState | None = None
         try:
-            if record.format > FORMAT:
-                raise UnreadableJournal(f"its journal has format {record.format}; this release knows {FORMAT}")
-            entries = [decode(body) for body in record.entries]
+            entries = _read(record)
             state = replay(entries)
             definition = await self._catalogue.running(state.definition, state.version)
             if definition is None:
@@ -278,7 +276,9 @@ class Worker:
             entries = [e.SagaParked(at=now, cause="internal", detail=reason)]
             state = evolve(state, entries[0])
         summary = replace(views.damaged(state, reason, now), late=state.late)
-        batch = Append(entries=[encode(entry) for entry in entries], summary=summary, wake_at=None, release=True)
+        batch = Append(
+            entries=[encode(entry) for entry in entries], summary=summary, wake_at=None, release=True
+        )
         try:
             await self._store.append(lease, batch)
         except (StoreError, MessagesWaiting) as error:
@@ -292,17 +292,28 @@ class Worker:
             run.again = True
         elif not run.gone:
             run.turning = True
-            self._spawn(self._turns(run))
+            self._spawn(self._woken(run))
 
-    async def _turns(self, run: Run) -> None:
-        """Give the saga turns until nothing new has come; ``run.turning`` is set by whoever called."""
+    async def _woken(self, run: Run) -> None:
+        await self._go_on(run, await self._turns(run))
+
+    async def _turns(self, run: Run) -> Invoke | None:
+        """Give the saga turns until nothing new has come; ``run.turning`` is set by whoever called.
+
+        Returns what the caller is to send in its own task: one invocation of the last turn, counted as in flight.
+        """
         try:
             while not run.gone:
                 run.again = False
-                self._follow(run, await self.engine.turn(run))
+                turn = await self.engine.turn(run)
+                self._follow(run, turn)
                 self.slots.pass_on()
+                first = turn.invocations[0] if turn.invocations else None
                 if not run.again:
-                    break
+                    run.in_flight += first is not None
+                    return first
+                if first is not None:
+                    self._send(run, first)
         except LeaseLost as lost:
             log.info("saga %s is dropped: %s", run.state.id, lost)
             self._drop(run)
@@ -312,9 +323,11 @@ class Worker:
             self._alarms.set(run, self._clock.now() + LOOK_EVERY)
         finally:
             run.turning = False
+        return None
 
     def _follow(self, run: Run, turn: Turn) -> None:
-        for invoke in turn.invocations:
+        """Do what the turn allows, but for its first invocation."""
+        for invoke in turn.invocations[1:]:
             self._send(run, invoke)
         for poll in turn.polls:
             self._poll(run, poll)
@@ -335,9 +348,14 @@ class Worker:
 
     def _send(self, run: Run, invoke: Invoke) -> None:
         run.in_flight += 1
-        self._spawn(self._attempt(run, invoke))
+        self._spawn(self._go_on(run, invoke))
 
-    async def _attempt(self, run: Run, invoke: Invoke) -> None:
+    async def _go_on(self, run: Run, invoke: Invoke | None) -> None:
+        """Make the attempt, and those its outcome leads to: one step after the other takes one task."""
+        while invoke is not None:
+            invoke = await self._attempt(run, invoke)
+
+    async def _attempt(self, run: Run, invoke: Invoke) -> Invoke | None:
         outcome: Outcome | None
         try:
             outcome = await self._sender.send(run.definition, run.state, invoke, run.lease.fence)
@@ -350,9 +368,9 @@ class Worker:
             self.slots.give_back(1)
         if outcome is None:
             self._drop(run)
-            return
+            return None
         intent = invoke.intent
-        await self._arrived(
+        return await self._arrived(
             run, Result(step=intent.step, phase=intent.phase, attempt=intent.attempt, outcome=outcome)
         )
 
@@ -374,16 +392,18 @@ class Worker:
         if outcome is None:
             self._wake(run)
             return
-        await self._arrived(run, Result(step=due.step, phase=due.phase, attempt=None, outcome=outcome))
+        result = Result(step=due.step, phase=due.phase, attempt=None, outcome=outcome)
+        await self._go_on(run, await self._arrived(run, result))
 
-    async def _arrived(self, run: Run, result: Result) -> None:
+    async def _arrived(self, run: Run, result: Result) -> Invoke | None:
         """Have a turn for the result, in this very task: most of the time no other is under way."""
         run.events.append(result)
         if run.turning:
             run.again = True
         elif not run.gone:
             run.turning = True
-            await self._turns(run)
+            return await self._turns(run)
+        return None
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -396,3 +416,10 @@ class Worker:
             self._idle.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a saga's task ended with an error", exc_info=error)
+
+
+def _read(record: Record) -> list[Entry]:
+    """Return the entries of a journal; raises UnreadableJournal for one of a later release."""
+    if record.format > FORMAT:
+        raise UnreadableJournal(f"its journal has format {record.format}; this release knows {FORMAT}")
+    return [decode(body) for body in record.entries]

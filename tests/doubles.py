@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from pydantic_core import to_json
 
@@ -83,7 +83,9 @@ Script = Callable[[Invocation], Answer | None]
 def said(status: int, value: Any = None, **headers: str) -> Answered:
     """Return an answer with that status and JSON body."""
     body = b"" if value is None else to_json(value)
-    return Answered(status=status, headers={name.replace("_", "-"): text for name, text in headers.items()}, body=body)
+    return Answered(
+        status=status, headers={name.replace("_", "-"): text for name, text in headers.items()}, body=body
+    )
 
 
 class ScriptedInvoker:
@@ -135,7 +137,9 @@ class Coordinator:
         self.clock = clock if clock is not None else VirtualClock()
         self.invoker = invoker
         self.catalogue = Catalogue(self.store, self.clock, frozenset())
-        settings = Settings(services={}, secrets={}, callback_secret=b"k" * 32, public_url="http://127.0.0.1:7242")
+        settings = Settings(
+            services={}, secrets={}, callback_secret=b"k" * 32, public_url="http://127.0.0.1:7242"
+        )
         self.sender = Sender(invoker, self.clock, settings)
         self.worker = Worker(
             self.store, self.catalogue, self.sender, self.clock, NoTelemetry(),
@@ -144,7 +148,7 @@ class Coordinator:
         self.intake = Intake(self.store, self.worker, self.clock, NoTelemetry())
         self.post = Post(self.store, self.catalogue, self.worker, self.clock)
 
-    async def __aenter__(self) -> Coordinator:
+    async def __aenter__(self) -> Self:
         await self.store.open()
         await self.worker.start()
         return self

@@ -231,7 +231,7 @@ async def _two_answers(peer: Peer, _request: Request) -> None:
 async def _for_ever(peer: Peer, piece: bytes, pause: float = 0) -> None:
     while not peer.writer.is_closing():
         await peer.say(piece)
-        await asyncio.sleep(pause)  # noqa: TID251 - the participant's time is not the test's
+        await asyncio.sleep(pause)
 
 
 @behaviour("endless")
@@ -461,7 +461,7 @@ async def main(port: int = 0, pem: str | None = None) -> None:
     for name, act in BEFORE_READING.items():
         servers[name] = await asyncio.start_server(_before_reading(act), "127.0.0.1", 0)
     ports = {name: server.sockets[0].getsockname()[1] for name, server in servers.items()}
-    print(json.dumps(ports), flush=True)  # noqa: T201 - a program prints
+    print(json.dumps(ports), flush=True)
     await asyncio.Event().wait()
 
 

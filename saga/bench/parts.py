@@ -85,7 +85,9 @@ async def yardstick(*addresses: str) -> None:
             outputs = []
             for address in addresses:
                 body = to_json({"id": "x", "of": asked["input"]})
-                async with session.post(address, data=body, headers={"Content-Type": "application/json"}) as done:
+                async with session.post(
+                    address, data=body, headers={"Content-Type": "application/json"}
+                ) as done:
                     outputs.append(from_json(await done.read()))
             return web.Response(body=to_json({"outputs": outputs}), content_type="application/json")
 
@@ -115,7 +117,7 @@ async def load(port: str, at_once: str, seconds: str, most: str) -> None:
             start = time.monotonic()
             reply = await caller.call("POST", "/v1/sagas?wait=30s", body)
             taken.append(time.monotonic() - start)
-            if reply.status != 200:  # noqa: PLR2004
+            if reply.status != 200:
                 wrong[reply.status] = wrong.get(reply.status, 0) + 1
         caller.close()
 

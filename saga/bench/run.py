@@ -89,7 +89,8 @@ def _measured(pid: int, port: int, options: Options, say: Callable[[str], None])
         "p99_ms": many.p99 * 1e3,
         "wrong": many.wrong,
         "cpu_ms": cpu * 1e3 / many.count,
-        "appends_per_saga": (after["starts"] + after["appends"] - counters["starts"] - counters["appends"]) / done,
+        "appends_per_saga": (after["starts"] + after["appends"] - counters["starts"] - counters["appends"])
+        / done,
         "commits": after["commits"] - counters["commits"],
         "one_p50_ms": one.p50 * 1e3,
         "memory_idle_mb": idle,
@@ -171,7 +172,7 @@ def _coordinator(
         settings |= {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.said['port']}"}
         settings |= {"OTEL_TRACES_SAMPLER": "always_on"}
     with (folder / "serve.log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own module
+        process = subprocess.Popen(
             [sys.executable, "-m", "saga", "serve"], env=kept | settings, stdout=log, stderr=log
         )
     try:
@@ -209,7 +210,7 @@ def _put(port: int, addresses: list[str]) -> None:
 
 
 def _ask(port: int, method: str, path: str, body: Any = None) -> Any:
-    request = urllib.request.Request(  # noqa: S310 - our own address
+    request = urllib.request.Request(
         f"http://127.0.0.1:{port}{path}",
         method=method,
         data=None if body is None else json.dumps(body).encode(),
@@ -250,7 +251,7 @@ def _memory(pid: int) -> float:
 
 def _machine() -> str:
     names = [line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")]
-    return f"{os.cpu_count()} × {names[0] if names else platform.machine()}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores, {names[0] if names else platform.machine()}, Python {platform.python_version()}"
 
 
 def _cpuinfo() -> list[str]:

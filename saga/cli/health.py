@@ -17,7 +17,9 @@ _EVERY = 0.1
 
 
 @click.command()
-@click.option("--wait", "seconds", type=click.FloatRange(0, 3600), default=0.0, help="Seconds to wait until it does.")
+@click.option(
+    "--wait", "seconds", type=click.FloatRange(0, 3600), default=0.0, help="Seconds to wait until it does."
+)
 @options.server
 def health(api: Api, *, seconds: float, as_json: bool) -> None:
     """Ask whether the coordinator takes work: exit code 0 when it does, 3 when not."""

@@ -59,7 +59,9 @@ class Serving:
 
     def _ask(self, method: str, path: str, body: Any, headers: dict[str, str]) -> tuple[int, Any]:
         data = None if body is None else json.dumps(body).encode()
-        named = {"Content-Type": "application/json"} | {key.replace("_", "-"): text for key, text in headers.items()}
+        named = {"Content-Type": "application/json"} | {
+            key.replace("_", "-"): text for key, text in headers.items()
+        }
         request = urllib.request.Request(self.base + path, data=data, method=method, headers=named)
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:

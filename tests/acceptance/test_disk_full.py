@@ -21,7 +21,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if mounted.returncode != 0:
         assert "SAGA_TESTS_ARE_COMPLETE" not in os.environ, mounted.stderr
@@ -65,7 +68,11 @@ def definition(address: str) -> dict[str, Any]:
         "name": "filling",
         "services": {"any": {"url": address}},
         "steps": [
-            {"name": "one", "action": {"service": "any", "path": "/held", "timeout": "1m"}, "compensation": undo},
+            {
+                "name": "one",
+                "action": {"service": "any", "path": "/held", "timeout": "1m"},
+                "compensation": undo,
+            },
             {"name": "two", "action": {"service": "any", "path": "/free"}, "compensation": undo},
         ],
     }
@@ -88,7 +95,10 @@ async def test_a_full_disk_turns_starts_away_and_changes_no_outcome(small_disk: 
         refused = await _until_refused(server)
         assert (refused["status"], refused["type"]) == (503, "store-unavailable")
         participant.held.set()
-        while "two" not in str(participant.calls) and (await server.ask("GET", f"/v1/sagas/{saga['id']}"))[0] == 200:
+        while (
+            "two" not in str(participant.calls)
+            and (await server.ask("GET", f"/v1/sagas/{saga['id']}"))[0] == 200
+        ):
             # The outcome of the first step cannot be written, so the second must not be sent.
             if server.log.count("not available"):
                 break

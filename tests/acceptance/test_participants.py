@@ -474,7 +474,7 @@ def test_accepted_work_that_is_compensated_first_is_never_done(flights: str, sag
 
 
 def test_a_participant_killed_between_commit_and_answer_answers_after_its_restart(tmp_path: Path) -> None:
-    """kill -9 after the commit; on the same ledger the same request gets the answer that was never sent."""
+    """Kill -9 after the commit; on the same ledger the same request gets the answer that was never sent."""
     process, addresses = start("payments", "--port", "0", "--data", str(tmp_path))
     step = charge(addresses["payments"])
     knobs(addresses["payments"], {"on": "charge", "fault": "die"})

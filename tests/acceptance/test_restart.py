@@ -74,7 +74,9 @@ async def test_every_unfinished_saga_is_resumed_and_a_poisoned_one_stops_none(tm
     server.signal(signal.SIGKILL)
     await server.ended()
     with sqlite3.connect(store) as connection:
-        connection.execute("UPDATE entries SET entry = ? WHERE saga_id = 's7' AND seq = 1", (b'{"kind":"from_2031"}',))
+        connection.execute(
+            "UPDATE entries SET entry = ? WHERE saga_id = 's7' AND seq = 1", (b'{"kind":"from_2031"}',)
+        )
     connection.close()
 
     gate.open.set()
@@ -99,7 +101,9 @@ async def _ended(server: Serving) -> int:
         await asyncio.sleep(0.1)
     count, cursor = 0, ""
     while cursor is not None:
-        _, page = await server.ask("GET", f"/v1/sagas?status=completed&limit=200{cursor and '&cursor=' + cursor}")
+        _, page = await server.ask(
+            "GET", f"/v1/sagas?status=completed&limit=200{cursor and '&cursor=' + cursor}"
+        )
         count += len(page["items"])
         cursor = page["next"]
     return count
@@ -113,7 +117,9 @@ async def test_sigterm_lets_calls_end_records_them_and_leaves(tmp_path: Path) ->
     store = tmp_path / "saga.db"
     server = await Serving(store, tmp_path / "log").ready()
     two = document(address)
-    two["steps"].append({"name": "two", "action": {"service": "any", "path": "/do"}, "compensation": {"path": "/undo"}})
+    two["steps"].append(
+        {"name": "two", "action": {"service": "any", "path": "/do"}, "compensation": {"path": "/undo"}}
+    )
     await server.ask("PUT", "/v1/definitions/waiting", two)
     await server.ask("POST", "/v1/sagas", {"definition": "waiting", "id": "one"})
     while gate.calls == 0:
