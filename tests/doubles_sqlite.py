@@ -68,7 +68,8 @@ class Hold:
         self.released.wait()
 
     def __enter__(self) -> Self:
-        self.writer.submit(Rank.RESULT, self.wait)
+        held = self.writer.submit(Rank.RESULT, self.wait)
+        held.add_done_callback(asyncio.Future.exception)  # when the store fails, nobody else asks what became of it
         return self
 
     def __exit__(self, *_: object) -> None:
