@@ -126,13 +126,13 @@ def _hunt(mutant: Mutant, seed: int, data: Path) -> Hunt:
 
 
 def _print(page: Page, options: argparse.Namespace) -> None:
-    print(json.dumps(page.document(), indent=1) if options.json else page.text())  # noqa: T201 - the page
+    print(json.dumps(page.document(), indent=1) if options.json else page.text())
     if options.report is not None:
         options.report.write_text(page.markdown())
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - progress
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ ticks = time.monotonic_ns
 
 def now() -> float:
     """Return epoch seconds, to be compared with the times in journals."""
-    return time.time()  # noqa: TID251 - journals are compared with it
+    return time.time()
 
 
 async def sleep(seconds: float) -> None:
     """Return after so many seconds."""
-    await asyncio.sleep(seconds)  # noqa: TID251 - random instants are the purpose
+    await asyncio.sleep(seconds)

@@ -24,15 +24,15 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     child = 0
-    print("ready", flush=True)  # noqa: T201 - the protocol
+    print("ready", flush=True)
     for line in sys.stdin:
         if line.strip() == "fork":
             child = _fork(entry)
-            print(child, flush=True)  # noqa: T201 - the protocol
+            print(child, flush=True)
         else:
             _, status = os.waitpid(child, 0)
             child = 0
-            print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201 - the protocol
+            print(os.waitstatus_to_exitcode(status), flush=True)
     if child:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)

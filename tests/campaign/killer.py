@@ -50,12 +50,16 @@ class Kill:
     at: float
     #: When the next one was started.
     again: float
+    #: Seconds from its start to its first answer, None when it was killed before.
+    ready: float | None = None
 
     @property
     def line(self) -> str:
         """Return the kill as a line of a table, for a failure to be studied."""
         kind = "cold" if self.cold else "warm"
-        return f"{self.number}\t{kind}\t{self.launched:.4f}\t{self.at - self.launched:.4f}\t{self.again - self.at:.4f}"
+        ready = "-" if self.ready is None else f"{self.ready:.4f}"
+        life, down = self.at - self.launched, self.again - self.at
+        return f"{self.number}\t{kind}\t{self.launched:.4f}\t{ready}\t{life:.4f}\t{down:.4f}"
 
 
 class Killer:
@@ -74,19 +78,21 @@ class Killer:
         """Start and kill it so often, or until it is enough; it is down afterwards."""
         for _ in range(count):
             if enough():
-                return
+                break
             launched = clock.now()
             self._clients.answered.clear()
             await coordinator.launch()
-            await self._live(pace, launched)
+            ready = await self._live(pace, launched)
             await coordinator.kill()
-            at = clock.now()
+            at, number = clock.now(), len(self.kills) + 1
             self._clients.gate.set()
             await clock.sleep(self._down(pace))
             if self._dice.random() < pace.cancel_after:
                 self._clients.gate.clear()
-            kill = Kill(number=len(self.kills) + 1, cold=cold, launched=launched, at=at, again=clock.now())
-            self.kills.append(kill)
+            again = clock.now()
+            self.kills.append(
+                Kill(number=number, cold=cold, launched=launched, at=at, again=again, ready=ready)
+            )
         self._clients.gate.set()
 
     def _down(self, pace: Pace) -> float:
@@ -94,12 +100,13 @@ class Killer:
             return pace.long_down * (0.6 + 0.4 * self._dice.random())
         return pace.down * self._dice.random()
 
-    async def _live(self, pace: Pace, launched: float) -> None:
+    async def _live(self, pace: Pace, launched: float) -> float | None:
+        """Let it live until the instant that is drawn; return when it was ready, if it was."""
         if not self._clients.gate.is_set():
             self._keep(asyncio.create_task(self._cancel_first()))
         if self._dice.random() < pace.early:
             await clock.sleep(self._dice.random() * self._ready_after)
-            return
+            return None
         await self._clients.heard(pace.patience)
         self._ready_after = clock.now() - launched
         left = self._dice.random() * max(pace.life, pace.stretch * self._ready_after)
@@ -111,6 +118,7 @@ class Killer:
             await clock.sleep(shortly)
         else:
             await clock.sleep(left)
+        return self._ready_after
 
     async def _cancel_first(self) -> None:
         """Send a cancel as the first request the restarted coordinator gets, unless it is killed before."""

@@ -286,7 +286,7 @@ async def serve(participant: Participant) -> None:
         loop.add_signal_handler(number, stopped.set)
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)  # noqa: T201 - the parent reads it
+    print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
     ended = asyncio.ensure_future(reader.read())
     await asyncio.wait({ended, asyncio.ensure_future(stopped.wait())}, return_when=asyncio.FIRST_COMPLETED)
     server.close()

@@ -52,6 +52,17 @@ class Page:
         return list(self.tally.wanting()) if self.played else []
 
     @property
+    def ready_after(self) -> dict[str, int]:
+        """Return how long a restarted coordinator took to answer, milliseconds."""
+        times = sorted(self.tally.ready)
+        shares = {"p50": 0.5, "p99": 0.99}
+        return {
+            name: round(1000 * times[int(share * (len(times) - 1))])
+            for name, share in shares.items()
+            if times
+        }
+
+    @property
     def well(self) -> bool:
         """Whether everything is as promised, and was really tried."""
         escaped = any(hunt.kills is None for hunt in self.hunts)
@@ -68,6 +79,7 @@ class Page:
             "kills": tally.kills,
             "cold_starts": tally.cold,
             "kills_per_second": round(self.warm / self.killing, 1) if self.killing else None,
+            "ready_after_ms": self.ready_after,
             "share_in_flight": round(tally.in_flight / tally.kills, 3) if tally.kills else None,
             "sagas": {end: tally.ends[end] for end in sorted({*ENDS, *tally.ends})},
             "requests": tally.requests,
@@ -111,6 +123,8 @@ class Page:
     def _played(self, said: dict[str, Any]) -> Iterator[tuple[str, str]]:
         tally = self.tally
         yield "kills", f"{tally.kills} ({tally.cold} of cold starts), {said['kills_per_second']} a second"
+        ready = ", ".join(f"{name} {value} ms" for name, value in said["ready_after_ms"].items())
+        yield "first answer after a restart", ready
         yield "found a saga in flight", f"{said['share_in_flight']:.1%}" if tally.kills else "-"
         yield "sagas", ", ".join(f"{count} {end}" for end, count in said["sagas"].items())
         yield "requests to participants", str(tally.requests)

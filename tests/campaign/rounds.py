@@ -190,7 +190,7 @@ def _conclude(found: Round, began: float) -> None:
 def _write_down(found: Round) -> None:
     """Keep the instants of all kills, and the story of every saga that is not as promised."""
     data = found.order.data
-    head = f"seed {found.order.seed}\nnumber\tkind\tlaunched\tlife\tdown\n"
+    head = f"seed {found.order.seed}\nnumber\tkind\tlaunched\tready\tlife\tdown\n"
     (data / "kills.tsv").write_text(head + "\n".join(kill.line for kill in found.kills) + "\n")
     (data / "cancels.json").write_text(
         json.dumps([asdict(cancel) for cancel in found.told.cancels], indent=1)

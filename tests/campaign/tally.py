@@ -56,11 +56,14 @@ class Tally:
     requests: int = 0
     inconsistent: int = 0
     lost: int = 0
+    #: Seconds from a warm start to its first answer.
+    ready: list[float] = field(default_factory=list)
 
     def add(self, found: Round) -> None:
         """Count a round."""
         self.kills += len(found.kills)
         self.cold += sum(kill.cold for kill in found.kills)
+        self.ready += [kill.ready for kill in found.kills if kill.ready is not None and not kill.cold]
         self.inconsistent += len({finding.saga for finding in found.findings})
         self.lost += sum(finding.rule == "acknowledged" for finding in found.findings)
         self.faults["start asked for again"] += found.told.repeated
