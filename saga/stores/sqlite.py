@@ -32,7 +32,8 @@ from saga.ports import (
     StoredDefinition,
 )
 from saga.stores import fresh_places, sqlite_reads, sqlite_writes
-from saga.stores.sqlite_file import Durability, FileLock, check_folder, log_version, open_file, usable
+from saga.stores.sqlite_bulk import Appending, Starting
+from saga.stores.sqlite_file import Durability, FileLock, check_folder, check_version, open_file, usable
 from saga.stores.sqlite_queue import Rank
 from saga.stores.sqlite_reads import Readers
 from saga.stores.sqlite_writer import Writer
@@ -135,8 +136,7 @@ class SqliteStore:
     async def start(self, saga: NewSaga) -> Existing | None:
         """See :meth:`saga.ports.Store.start`."""
         size = sum(map(len, saga.entries)) + len(saga.summary.body)
-        operation = partial(sqlite_writes.start, saga=saga)
-        return await self._open_writer().submit(Rank.START, operation, size=size, counted="starts")
+        return await self._open_writer().submit(Rank.START, Starting(saga), size=size, counted="starts")
 
     async def claim(self, node: str, limit: int, now: float) -> Sequence[Claimed]:
         """See :meth:`saga.ports.Store.claim`."""
@@ -150,7 +150,7 @@ class SqliteStore:
     async def append(self, lease: Lease, batch: Append) -> Lease:
         """See :meth:`saga.ports.Store.append`."""
         size = sum(map(len, batch.entries)) + len(batch.summary.body)
-        operation = partial(sqlite_writes.append, lease=lease, batch=batch)
+        operation = Appending(lease, batch)
         return await self._open_writer().submit(Rank.RESULT, operation, size=size, counted="appends")
 
     async def next_due(self) -> float | None:
@@ -253,7 +253,7 @@ class SqliteStore:
 
     def _begin(self) -> sqlite3.Connection:
         check_folder(self._path)
-        log_version()
+        check_version()
         with usable(self._path):
             self._lock.acquire()
             db = open_file(self._path, self._durability, self._factory)

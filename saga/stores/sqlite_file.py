@@ -22,6 +22,9 @@ Durability = Literal["full", "fast"]
 
 log = logging.getLogger("saga.stores.sqlite")
 
+#: The first that knows UPDATE … FROM.
+OLDEST_SQLITE = (3, 33, 0)
+
 _MAGIC = b"SQLite format 3\x00"
 _HEADER = 100
 #: Seconds the integrity check may take at open: enough for some hundred megabytes; what it did not reach
@@ -108,9 +111,18 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     return db
 
 
-def log_version() -> None:
-    """Log which SQLite this is, with a word on the versions that have the WAL-reset bug."""
+def check_version() -> None:
+    """Log which SQLite this is, with a word on the versions that have the WAL-reset bug.
+
+    Raises :class:`~saga.errors.StoreUnusable` when it is too old.
+    """
     log.info("SQLite %s", sqlite3.sqlite_version)
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        needed = ".".join(map(str, OLDEST_SQLITE))
+        raise StoreUnusable(
+            f"this Python has SQLite {sqlite3.sqlite_version}, the store needs {needed} or newer: use a Python "
+            f"that was built with one"
+        )
     if (3, 7, 0) <= sqlite3.sqlite_version_info <= (3, 51, 2):
         log.warning(
             "SQLite %s has the WAL-reset bug (fixed in 3.51.3), which needs two connections that write or "

@@ -2,6 +2,7 @@
 
 Nothing waits for company: while one batch is being made durable, the next one gathers. A write that is
 refused by what it finds (a lost lease, a full inbox) has touched nothing, so the others of its batch go on.
+Appends and starts are first tried with a few statements for all of them (:mod:`saga.stores.sqlite_bulk`).
 A write SQLite itself cannot take (a text that is no text) undoes its batch, which is then done again one
 by one.
 
@@ -22,6 +23,7 @@ from typing import Any, Protocol, TypeVar
 
 from saga.errors import StoreError, StoreUnavailable, StoreUnknown
 from saga.ports import Counters
+from saga.stores.sqlite_bulk import do
 from saga.stores.sqlite_file import BUSY_SECONDS
 from saga.stores.sqlite_queue import Counted, Rank, Write, WriteQueue
 
@@ -29,9 +31,10 @@ T = TypeVar("T")
 
 log = logging.getLogger("saga.stores.sqlite")
 
-#: Rows written (each dirties one or two pages of 4 KB) after which the log is copied into the file.
-CHECKPOINT_PAGES = 2_000
-#: Bytes of one of them.
+#: Rows written after which the log is copied into the file. By itself a row dirties one or two pages of
+#: 4 KB, in a batch of a hundred a quarter of one.
+CHECKPOINT_PAGES = 4_000
+#: Bytes of a page.
 PAGE_BYTES = 4096
 #: Bytes of log above which a checkpoint waits for readers, so that the log can begin anew.
 LOG_BYTES = 64_000_000
@@ -172,11 +175,9 @@ class Writer:
 
     def _write(self, db: sqlite3.Connection, batch: Sequence[Write]) -> None:
         """Do the batch in one transaction, and tell the waiters."""
-        before = db.total_changes
         try:
             db.execute("BEGIN IMMEDIATE")
-            for write in batch:
-                write.run(db)
+            changes = do(db, batch)
         except Exception as problem:  # noqa: BLE001 - whatever one write raises, the others are not to suffer
             self._undo(db)
             self._spoiled(db, batch, problem)
@@ -187,7 +188,7 @@ class Writer:
             self._undo(db)
             self._uncertain(batch, problem)
         else:
-            self._committed(batch, db.total_changes - before)
+            self._committed(batch, changes)
         self._answer(batch)
 
     def _committed(self, batch: Sequence[Write], changes: int) -> None:

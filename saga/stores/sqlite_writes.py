@@ -57,9 +57,14 @@ def delete_definition(db: sqlite3.Connection, name: str) -> bool:
 
 # --------------------------------------------------------------------------- starting and appending
 
-_INSERT = """INSERT INTO sagas (id, owner, held_by, fence, seq, due_at, status, definition, version,
-    started_at, updated_at, ended_at, late, format, start_key, fingerprint, labels, body)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"""
+#: What a start sets, in the order of :func:`saga_row`.
+SAGA_COLUMNS = (
+    *("id", "owner", "held_by", "fence", "seq", "due_at", "status", "definition", "version"),
+    *("started_at", "updated_at", "ended_at", "late"),
+    *("format", "start_key", "fingerprint", "labels", "body"),
+)
+_INSERT = f"""INSERT INTO sagas ({", ".join(SAGA_COLUMNS)})
+    VALUES ({", ".join("?" * len(SAGA_COLUMNS))}) ON CONFLICT (id) DO NOTHING"""
 _EXISTING = "SELECT id, start_key, fingerprint FROM sagas WHERE id = ?"
 _ROWS = 8
 _ENTRIES = ["INSERT INTO entries VALUES " + ", ".join(["(?, ?, ?)"] * rows) for rows in range(_ROWS + 1)]
@@ -67,17 +72,22 @@ _ENTRIES = ["INSERT INTO entries VALUES " + ", ".join(["(?, ?, ?)"] * rows) for 
 
 def start(db: sqlite3.Connection, saga: NewSaga) -> Existing | None:
     """Insert the saga, or return what is there."""
+    if db.execute(_INSERT, saga_row(saga)).rowcount == 0:
+        key, start_key, fingerprint = db.execute(_EXISTING, (saga.id,)).fetchone()
+        return Existing(id=key, start_key=start_key, fingerprint=fingerprint)
+    _add_entries(db, saga.id, 0, saga.entries)
+    return None
+
+
+def saga_row(saga: NewSaga) -> tuple[object, ...]:
+    """Return a new saga's head, to be inserted."""
     summary = saga.summary
     fence = 0 if saga.owner is None else 1
     held = (saga.owner, saga.owner, fence, len(saga.entries), saga.wake_at)
     what = (summary.status, summary.definition, summary.version)
     when = (summary.started_at, summary.updated_at, summary.ended_at, summary.late)
-    rest = (saga.format, saga.start_key, saga.fingerprint, _labels(summary.labels), summary.body)
-    if db.execute(_INSERT, (saga.id, *held, *what, *when, *rest)).rowcount == 0:
-        key, start_key, fingerprint = db.execute(_EXISTING, (saga.id,)).fetchone()
-        return Existing(id=key, start_key=start_key, fingerprint=fingerprint)
-    _add_entries(db, saga.id, 0, saga.entries)
-    return None
+    rest = (saga.format, saga.start_key, saga.fingerprint, labels_text(summary.labels), summary.body)
+    return (saga.id, *held, *what, *when, *rest)
 
 
 # Most appends move a saga on and change nothing a list is sorted by. One statement finds that out and does
@@ -95,6 +105,11 @@ def append(db: sqlite3.Connection, lease: Lease, batch: Append) -> Lease:
     if batch.release or batch.raise_fence or not _move(db, lease, batch):
         _shift(db, lease, batch)
     _add_entries(db, lease.saga_id, lease.seq, batch.entries)
+    return lease_after(lease, batch)
+
+
+def lease_after(lease: Lease, batch: Append) -> Lease:
+    """Return the lease to go on with when the batch was appended."""
     fence, seq = lease.fence + batch.raise_fence, lease.seq + len(batch.entries)
     return Lease(saga_id=lease.saga_id, node=lease.node, fence=fence, seq=seq)
 
@@ -120,7 +135,7 @@ def _shift(db: sqlite3.Connection, lease: Lease, batch: Append) -> None:
 
 def _moved(lease: Lease, batch: Append, due_at: float | None) -> tuple[object, ...]:
     summary, seq = batch.summary, lease.seq + len(batch.entries)
-    labels = _labels(summary.labels)
+    labels = labels_text(summary.labels)
     return seq, due_at, summary.updated_at, summary.ended_at, summary.late, labels, summary.body
 
 
@@ -155,7 +170,8 @@ def _due(wake_at: float | None, waiting: Sequence[float]) -> float | None:
     return min([*waiting] if wake_at is None else [wake_at, *waiting], default=None)
 
 
-def _labels(labels: Mapping[str, str | float | int | bool]) -> str:
+def labels_text(labels: Mapping[str, str | float | int | bool]) -> str:
+    """Return the labels as they are stored."""
     return json.dumps(dict(labels)) if labels else "{}"
 
 

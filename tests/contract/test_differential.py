@@ -15,6 +15,7 @@ from saga.ports import Lease, Query, SagaStatus, Store
 from saga.stores.memory import MemoryStore
 from saga.stores.sqlite import SqliteStore
 from tests.contract.values import batch, message, new_saga, summary
+from tests.doubles_sqlite import Hold
 
 IDS = st.sampled_from(["a", "b", "c", "d"])
 NODES = st.sampled_from(["n1", "n2", "export:1"])
@@ -68,6 +69,13 @@ def appends(draw: st.DrawFn) -> tuple[str, Any]:
 
 
 @st.composite
+def batches(draw: st.DrawFn) -> tuple[str, Any]:
+    """Return appends, one for each saga at most, and starts that reach the store in one batch."""
+    added = draw(st.lists(appends(), max_size=4, unique_by=lambda append: append[1][0]))
+    return "together", ([*added, *draw(st.lists(starts(), max_size=3))],)
+
+
+@st.composite
 def deliveries(draw: st.DrawFn) -> tuple[str, Any]:
     """Return a message, perhaps one that came before."""
     return "deliver", (draw(IDS), message(draw(MESSAGES), about=draw(ABOUT), at=draw(TIMES)))
@@ -91,6 +99,8 @@ OPERATIONS = st.one_of(
     appends(),
     appends(),
     appends(),
+    batches(),
+    batches(),
     deliveries(),
     queries(),
     st.tuples(st.just("claim"), st.tuples(NODES, st.integers(1, 3), TIMES)),
@@ -125,6 +135,19 @@ async def _ask(store: Store, name: str, args: tuple[Any, ...]) -> Any:
         return type(refusal)
 
 
+async def _together(reference: Store, store: SqliteStore, operations: list[tuple[str, Any]]) -> None:
+    """Make one batch of appends and starts, which the reference does one after the other."""
+    calls = [
+        (name, await _append(reference, what) if name == "append" else (what,)) for name, what in operations
+    ]
+    expected = [await _ask(reference, *call) for call in calls]
+    with Hold(store) as hold:
+        await hold.busy()
+        answers = asyncio.gather(*(_ask(store, *call) for call in calls))
+        await hold.queued(len(calls))
+    assert await answers == expected, calls
+
+
 async def _everything(store: Store) -> Any:
     return (
         [await store.load(key) for key in "abcd"],
@@ -141,6 +164,10 @@ async def _compare(operations: list[tuple[str, Any]], folder: Path) -> None:
     await store.open()
     try:
         for name, what in operations:
+            if name == "together":
+                await _together(reference, store, *what)
+                assert await _everything(store) == await _everything(reference), what
+                continue
             args = what if isinstance(what, tuple) else (what,)
             if name == "append":
                 args = await _append(reference, what)

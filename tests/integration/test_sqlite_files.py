@@ -4,8 +4,6 @@ A file is either opened with all that was acknowledged, or refused with a word o
 replaced.
 """
 
-# ruff: noqa: ASYNC240 - the files are small and local
-
 from __future__ import annotations
 
 import asyncio
@@ -199,6 +197,14 @@ async def test_the_version_of_sqlite_is_logged(path: Path, caplog: pytest.LogCap
     assert any(line == f"SQLite {sqlite3.sqlite_version}" for line in logged)
     affected = (3, 7, 0) <= sqlite3.sqlite_version_info <= (3, 51, 2)
     assert any("WAL-reset bug" in line for line in logged) == affected
+
+
+async def test_an_sqlite_that_is_too_old_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is made."""
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 32, 3))
+    with pytest.raises(StoreUnusable, match=r"needs 3\.33\.0 or newer"):
+        await SqliteStore(path).open()
+    assert not path.exists()
 
 
 @pytest.mark.parametrize(("durability", "expected"), [("full", 2), ("fast", 1)])
