@@ -56,7 +56,9 @@ class Command:
 
 def main() -> int:
     """Run the pages' commands; return 1 when one printed something else than is shown."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("pages", nargs="*", default=PAGES)
     parser.add_argument("--print", dest="name", help="print the command of that name, and end")
     options = parser.parse_args()
@@ -111,7 +113,9 @@ def failures(commands: list[Command], home: Path) -> Iterator[Command]:
 
 def report(command: Command, printed: str, code: int) -> None:
     """Say what was shown and what was printed."""
-    print(f"--- {command.page} shows\n{masked(command.expected)}\n--- printed (exit {code})\n{masked(printed)}\n---")
+    print(
+        f"--- {command.page} shows\n{masked(command.expected)}\n--- printed (exit {code})\n{masked(printed)}\n---"
+    )
 
 
 def masked(text: str) -> str:
@@ -165,7 +169,7 @@ class Shell:
         """Return what the command printed and its exit code."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(f"{text}\necho \"<<$?>>\"\n")
+        self._process.stdin.write(f'{text}\necho "<<$?>>"\n')
         printed: list[str] = []
         for line in self._process.stdout:
             if end := re.search(r"<<(\d+)>>$", line.strip()):
@@ -204,7 +208,11 @@ def run_until(command: Command, home: Path) -> tuple[str, int]:
 
 def environment() -> dict[str, str]:
     """Return the environment of a reader: no virtual environment of ours, no settings."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SAGA_", "OTEL_", "VIRTUAL_ENV"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SAGA_", "OTEL_", "VIRTUAL_ENV"))
+    }
     chosen = Path(sys.executable).parent
     return {**kept, "PATH": f"{chosen}{os.pathsep}{kept.get('PATH', '')}", "COLUMNS": "120", "NO_COLOR": "1"}
 
