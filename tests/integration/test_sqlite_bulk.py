@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import tempfile
 from collections.abc import Awaitable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from saga.errors import LeaseLost, MessagesWaiting, StoreError, StoreUnavailable
 from saga.ports import Append, Existing, Lease, NewSaga, Summary
 from saga.stores.sqlite import SqliteStore
-from tests.contract.values import NODE, batch, message, new_saga, owned_saga, summary
+from tests.contract.values import NODE, OTHER, batch, message, new_saga, owned_saga, summary
 from tests.doubles_sqlite import Broken, Hold, opened
 
 
@@ -162,9 +163,6 @@ def test_the_file_is_the_same_to_the_bit(sagas: list[Any], appends: list[Append]
 async def refusal(store: SqliteStore, leases: list[Lease], kind: str) -> tuple[Awaitable[Any], Any]:
     """Return a call that is refused beside the appends of the leases, and what it raises or returns."""
     first = leases[0]
-    if kind == "a lost lease":
-        lost = Lease(saga_id=first.saga_id, node=NODE, fence=0, seq=1)
-        return store.append(lost, batch(b"lost")), LeaseLost
     if kind == "no such saga":
         return store.append(Lease(saga_id="x", node=NODE, fence=1, seq=0), batch(b"x")), LeaseLost
     if kind == "a lease used twice":
@@ -179,7 +177,6 @@ async def refusal(store: SqliteStore, leases: list[Lease], kind: str) -> tuple[A
 
 
 REFUSALS = [
-    "a lost lease",
     "no such saga",
     "a lease used twice",
     "an id that is there",
@@ -205,6 +202,26 @@ async def test_what_is_refused_is_refused_alone(path: Path, kind: str) -> None:
             record = await store.load(lease.saga_id)
             assert record is not None
             assert record.entries == (b"first", b"x")
+
+
+@pytest.mark.parametrize("release", [False, True])
+@pytest.mark.parametrize("lost", [{"node": OTHER}, {"fence": 0}, {"fence": 2}, {"seq": 0}, {"seq": 2}])
+async def test_each_part_of_a_lease_counts(path: Path, lost: dict[str, Any], *, release: bool) -> None:
+    """Also beside an append that changes nothing, which must not be taken for the one that is refused."""
+    async with opened(path) as store:
+        leases = await owned_sagas(store, 4)
+        bad = replace(leases[0], **lost)
+        calls = [
+            store.append(bad, batch(b"x", release=release)),
+            store.append(leases[1], batch()),
+            *(store.append(lease, batch(b"x")) for lease in leases[2:]),
+        ]
+        refused, *done = await together(store, calls)
+        assert isinstance(refused, LeaseLost)
+        assert [answer.seq for answer in done] == [1, 2, 2]
+        record = await store.load("s000")
+        assert record is not None
+        assert (record.entries, record.owner) == ((b"first",), NODE)
 
 
 async def test_a_batch_of_refusals_is_no_commit(path: Path) -> None:
