@@ -106,9 +106,8 @@ def _late(definition: SagaDefinition, state: SagaState, now: float) -> Entry | N
         if now >= due:
             return e.SagaMarkedLate(at=now, detail=f"{name} has not ended by the time it was due")
     for step in state.steps.values():
-        for phase in ("action", "compensation"):
-            if step.invocation(phase).tries_ever >= LATE_TRIES:
-                return e.SagaMarkedLate(at=now, detail=f"{step.name} has been tried {LATE_TRIES} times")
+        if step.action.tries_ever >= LATE_TRIES or step.undo.tries_ever >= LATE_TRIES:
+            return e.SagaMarkedLate(at=now, detail=f"{step.name} has been tried {LATE_TRIES} times")
     return None
 
 

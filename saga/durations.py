@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from fractions import Fraction
+from functools import lru_cache
 
 #: Milliseconds in one of each unit, longest first.
 _UNITS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
@@ -21,6 +22,7 @@ _TIME = re.compile(
 LONGEST = 3650 * 86_400.0
 
 
+@lru_cache(maxsize=256)  # fractions are slow, and clients ask with the same few durations
 def parse_duration(text: str) -> float:
     """Return the seconds that a text such as ``250ms`` or ``1.5h`` stands for, in whole milliseconds.
 

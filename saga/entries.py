@@ -543,6 +543,8 @@ def as_dict(entry: Entry) -> dict[str, Any]:
     shown: dict[str, Any] = {"kind": entry.kind}
     for name, default in _FIELDS[type(entry)]:
         value = getattr(entry, name)
+        if value is default:
+            continue
         # A default that equals the value but has another type (0 and False) must be kept.
         if value != default or type(value) is not type(default):
             shown[name] = value

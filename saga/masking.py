@@ -84,7 +84,7 @@ _NOTHING: Final = Veil(())
 
 def veil(definition: SagaDefinition, state: SagaState) -> Veil:
     """Return what hides the texts that stand at the sensitive pointers of a saga."""
-    if not definition.sensitive and not any(step.sensitive for step in definition.steps):
+    if not definition.conceals:
         return _NOTHING
     return Veil(_texts_of(definition, state))
 

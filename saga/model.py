@@ -296,6 +296,11 @@ class SagaDefinition(Part):
         """Name of the pivot; None when every step can be undone."""
         return next((step.name for step in self.steps if step.pivot), None)
 
+    @cached_property
+    def conceals(self) -> bool:
+        """Whether anything of its sagas is masked."""
+        return bool(self.sensitive) or any(step.sensitive for step in self.steps)
+
     def position(self, name: str) -> Position:
         """Return where a step stands; everything is "before" when there is no pivot."""
         if self.pivot is None or name in self.graph.upstream(self.pivot):

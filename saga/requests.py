@@ -151,9 +151,9 @@ def _digest(method: str, target: str, body: bytes | None) -> str:
     return digest.hexdigest()
 
 
-def address(request: Request, services: Mapping[str, str]) -> str | None:
-    """Return the absolute address, the path put behind the base's own; None when the service has none."""
-    base = request.url if request.url is not None else services.get(request.service or "")
+def address(request: Request, service: str | None) -> str | None:
+    """Return the absolute address, the path put behind the service's own; None when the service has none."""
+    base = request.url if request.url is not None else service
     if base is None:
         return None
     return base.rstrip("/") + request.target if request.target else base

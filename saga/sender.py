@@ -37,21 +37,30 @@ class Sender:
     """Sends what an intent stands for, and says what came of it."""
 
     def __init__(
-        self, invoker: Invoker, clock: Clock, settings: Settings, *, trusted: Callable[[], bool] = lambda: True
+        self,
+        invoker: Invoker,
+        clock: Clock,
+        settings: Settings,
+        *,
+        trusted: Callable[[], bool] = lambda: True,
     ) -> None:
         self._invoker, self._clock, self._settings = invoker, clock, settings
         #: Whether this node may still believe that it owns what it owns.
         self._trusted = trusted
 
-    async def send(self, definition: SagaDefinition, state: SagaState, invoke: Invoke, fence: int) -> Outcome | None:
+    async def send(
+        self, definition: SagaDefinition, state: SagaState, invoke: Invoke, fence: int
+    ) -> Outcome | None:
         """Send the attempt and return its outcome; None when this node may no longer send.
 
         ``state`` is the state with the intent in it.
         """
         intent, request = invoke.intent, invoke.request
         if request is None:
-            raise NotImplementedError(f"{intent.via} steps are not executed by this release")  # pragma: no cover
-        url = address(request, self._bases(definition))
+            raise NotImplementedError(
+                f"{intent.via} steps are not executed by this release"
+            )  # pragma: no cover
+        url = address(request, self._base(definition, request.service))
         if url is None:
             return NotExecuted(detail=f"the service {request.service} has no address")
         try:
@@ -77,15 +86,21 @@ class Sender:
         answer = await self._invoker.poll(Poll(url=location, headers=headers, timeout=call.timeout))
         return poll_outcome(call, phase, answer)
 
-    def _bases(self, definition: SagaDefinition) -> Mapping[str, str]:
-        own = {name: service.url for name, service in definition.services.items()}
-        return {**own, **self._settings.services} if self._settings.services else own
+    def _base(self, definition: SagaDefinition, name: str | None) -> str | None:
+        if name is None:
+            return None
+        own = definition.services.get(name)
+        return self._settings.services.get(name, None if own is None else own.url)
 
-    def _invocation(self, state: SagaState, invoke: Invoke, request: Request, url: str, fence: int) -> Invocation:
+    def _invocation(
+        self, state: SagaState, invoke: Invoke, request: Request, url: str, fence: int
+    ) -> Invocation:
         intent = invoke.intent
         unit, phase = intent.step, intent.phase
         key = f"{state.id}:{unit}"
-        token = make_token(self._settings.callback_secret, Addressed(saga_id=state.id, step=unit, phase=phase))
+        token = make_token(
+            self._settings.callback_secret, Addressed(saga_id=state.id, step=unit, phase=phase)
+        )
         trace = state.trace
         return Invocation(
             saga_id=state.id,
@@ -103,7 +118,9 @@ class Sender:
             deadline=self._clock.now() + intent.timeout,
             fence=fence,
             callback=f"{self._settings.public_url}/v1/callbacks/{token}",
-            traceparent=None if trace is None else traceparent_for(trace, state.id, unit, phase, intent.attempt),
+            traceparent=None
+            if trace is None
+            else traceparent_for(trace, state.id, unit, phase, intent.attempt),
             tracestate=None if trace is None else trace.tracestate,
         )
 

@@ -265,7 +265,8 @@ def _shown(
     if isinstance(runs, Worker):
         return named | {"method": "worker", "url": runs.queue}
     try:
-        url = address(render(definition, state, name, "compensation"), bases)
+        request = render(definition, state, name, "compensation")
+        url = address(request, bases.get(request.service or ""))
     except (NothingFound, RequestTooLarge):
         url = None
     return named | {"method": runs.method, "url": url}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TypeAlias
 
@@ -102,6 +103,7 @@ def new_trace(
     )
 
 
+@lru_cache(maxsize=4096)  # the same for the request and for the span
 def attempt_span_id(saga_id: str, step: str, phase: Phase, attempt: int) -> str:
     """Return the span id of an attempt: a hash, so that whoever exports it again exports the same span.
 

@@ -40,11 +40,11 @@ def when(seconds: float | None) -> str | None:
 
 def progress(definition: SagaDefinition, state: SagaState) -> dict[str, int]:
     """Return how many of the steps are over, going forward; going backward, how many compensations are."""
-    shown = [state.step(step.name) for step in definition.steps]
     if state.direction == "backward":
         owed = [unit for unit in state.steps.values() if _owes(definition, unit)]
         return {"done": sum(unit.undo_status in UNDO_OVER for unit in owed), "total": len(owed)}
-    return {"done": sum(step.satisfied for step in shown), "total": len(shown)}
+    done = sum(state.step(step.name).satisfied for step in definition.steps)
+    return {"done": done, "total": len(definition.steps)}
 
 
 def _owes(definition: SagaDefinition, unit: StepState) -> bool:

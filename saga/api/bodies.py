@@ -156,7 +156,11 @@ def _place(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
 
 def canonical(value: Any) -> bytes:
     """Return one text for equal JSON values, whatever the order of members and the spacing."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return _canonical.encode(value).encode()
+
+
+# json.dumps would make one for each call.
+_canonical: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 # --------------------------------------------------------------------------- queries and paths

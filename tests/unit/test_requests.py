@@ -110,10 +110,10 @@ def test_the_base_address_is_put_in_front_when_it_is_sent() -> None:
     """It may change between two attempts; the bytes of the request do not."""
     request = rendered(call("/x"))
 
-    assert address(request, {"s": "http://one:1/v1/"}) == "http://one:1/v1/x"
-    assert address(request, {}) is None
+    assert address(request, "http://one:1/v1/") == "http://one:1/v1/x"
+    assert address(request, None) is None
     absolute = rendered({"url": "http://two:2/hook", "body": 1})
-    assert address(absolute, {}) == "http://two:2/hook"
+    assert address(absolute, None) == "http://two:2/hook"
 
 
 def test_times_and_hosts_are_written_one_way() -> None:
