@@ -8,6 +8,7 @@ acknowledged.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -66,8 +67,19 @@ def _loop(settings: Settings) -> int:
         factory = import_module("uvloop").new_event_loop
     except ImportError:  # an optional part
         factory = None
+    _spare_the_collector()
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(serve(settings))
+
+
+def _spare_the_collector() -> None:
+    """Keep the collector from looking through all that was imported, again and again, for nothing.
+
+    The interval at which threads take turns stays as it is: half a millisecond cost a tenth more, in switches.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 async def serve(settings: Settings) -> int:
