@@ -76,7 +76,7 @@ async def test_pause_and_resume(api: Served) -> None:
     assert api.invoker.calls() == ["seat:action"]
 
     resumed = await command(api, saga_id, "resume")
-    assert (resumed.status, resumed.json["status"]) == (200, "running")
+    assert (resumed.status, resumed.json["direction"]) == (200, "forward")
     assert (await api.ended(saga_id))["status"] == "completed"
 
 
