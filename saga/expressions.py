@@ -17,6 +17,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
@@ -222,6 +223,15 @@ def evaluate_path(text: str, scope: Scope) -> str:
         NothingFound: an expression found nothing, or null, an array, an object, the empty text, ``.`` or
             ``..``; or a segment with a value in it became ``.`` or ``..``.
     """
+    return _path(text, scope) if "${" in text else _literal_path(text)
+
+
+@lru_cache(maxsize=1024)
+def _literal_path(text: str) -> str:
+    return _path(text, {})
+
+
+def _path(text: str, scope: Scope) -> str:
     path, culprit = "", ""
     for piece in parts(text):
         if isinstance(piece, str):

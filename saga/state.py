@@ -23,7 +23,7 @@ Value = TypeVar("Value")
 def changed(value: Value, **changes: Any) -> Value:
     """Return a copy of a value of this module with some fields changed, as ``dataclasses.replace`` does."""
     copy: Value = object.__new__(type(value))
-    copy.__dict__.update(value.__dict__, **changes)
+    object.__setattr__(copy, "__dict__", value.__dict__ | changes)
     return copy
 
 
