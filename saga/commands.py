@@ -188,6 +188,10 @@ def _resolve(definition: SagaDefinition, state: SagaState, asked: Asked) -> Entr
         return asked.refused("outcome-missing", "resolve needs an outcome: succeeded, refused or undone")
     if asked.outcome == "undone":
         return _resolve_undo(state, unit, asked)
+    if unit.undo_status is UndoStatus.FAILED and not state.ended:
+        return asked.refused(
+            "not-parked", f"it is the compensation of {unit.name} that is parked: it takes the outcome undone"
+        )
     return _resolve_action(definition, state, unit, asked)
 
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
+from urllib.parse import quote
+
+from pydantic_core import to_json
 
 from saga.definition import SagaDefinition
 from saga.state import SagaState, StepState, step_name
 
 MASK: Final = "•••"
 
-#: Characters from which a text is hidden where it stands alone, and where it is part of another.
-ALONE: Final = 4
-WITHIN: Final = 8
+#: Characters from which a text is hidden wherever it turns up: shorter ones are part of anything.
+SHORTEST: Final = 4
 
 
 def masked(value: Any, pointers: Iterable[str]) -> Any:
@@ -55,7 +57,7 @@ class Veil:
 
     def __init__(self, texts: Iterable[str]) -> None:
         # The longest first: one may be part of another.
-        self._texts = sorted({text for text in texts if len(text) >= ALONE}, key=len, reverse=True)
+        self._texts = sorted({text for text in texts if len(text) >= SHORTEST}, key=len, reverse=True)
 
     def over(self, value: Any) -> Any:
         """Return the value with sensitive texts hidden; the same when there are none."""
@@ -68,14 +70,15 @@ class Veil:
             return {name: self._hidden(member) for name, member in value.items()}
         if isinstance(value, list):
             return [self._hidden(item) for item in value]
+        if type(value) in (int, float) and _number(value) in self._texts:
+            return MASK
         return value
 
     def _text(self, shown: str) -> str:
         for text in self._texts:
             if shown == text:
                 return MASK
-            if len(text) >= WITHIN and text in shown:
-                shown = shown.replace(text, MASK)
+            shown = shown.replace(text, MASK)
         return shown
 
 
@@ -111,9 +114,17 @@ def _at(value: Any, parts: list[str]) -> Any:
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
+        # In an address it stands percent-encoded.
+        yield quote(value, safe="")
+    elif type(value) in (int, float):
+        yield _number(value)
     elif isinstance(value, dict):
         for member in value.values():
             yield from _texts(member)
     elif isinstance(value, list):
         for item in value:
             yield from _texts(item)
+
+
+def _number(value: float) -> str:
+    return to_json(value).decode()

@@ -6,8 +6,6 @@ story, :func:`seeded` for a simulation. ``fired`` counts the faults that really 
 assert that it tested something.
 """
 
-# ruff: noqa: D102 - the methods are the port's
-
 from __future__ import annotations
 
 import asyncio
@@ -123,7 +121,7 @@ class FaultyStore:
         plan: Plan = never,
         *,
         delay: float = 0.01,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,  # noqa: TID251 - a test brings its own, or means real time
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self.inner = inner
         self.plan = plan

@@ -16,6 +16,7 @@ from saga.api import bodies
 from saga.api.keys import CALLBACK_KEY, POST, SETTINGS, STORE
 from saga.changes import Seen
 from saga.journal import replay
+from saga.masking import veil
 from saga.ports import Listed, Query
 from saga.post import Loaded
 from saga.state import Status
@@ -62,7 +63,8 @@ async def plan(request: web.Request) -> web.Response:
     seen = await found(request, bodies.saga_id_of(request))
     own = {name: service.url for name, service in seen.definition.services.items()}
     addresses = {**own, **request.app[SETTINGS].service}
-    return bodies.json_response(simulate.plan(seen.definition, seen.state, addresses))
+    planned = simulate.plan(seen.definition, seen.state, addresses)
+    return bodies.json_response(veil(seen.definition, seen.state).over(planned))
 
 
 async def find(request: web.Request) -> web.Response:

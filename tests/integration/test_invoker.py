@@ -135,7 +135,7 @@ def an_invocation(url: str, **changes: Any) -> Invocation:
 
 async def one_turn() -> None:
     """Let the event loop turn once."""
-    await asyncio.sleep(0)  # noqa: TID251 - no time passes
+    await asyncio.sleep(0)
 
 
 def answered(answer: Answer) -> Answered:

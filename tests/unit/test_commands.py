@@ -276,6 +276,7 @@ def test_a_parked_compensation_takes_undone_and_a_parked_action_does_not() -> No
     """Each its own outcomes."""
     assert refused(verdict(past(), "resolve", "ticket", "undone")) == "not-parked"
     assert refused(verdict(parked(), "resolve", "hotel", "refused")) == "not-parked"
+    assert refused(verdict(parked(), "resolve", "hotel", "succeeded")) == "not-parked"
     assert isinstance(verdict(parked(), "resolve", "hotel", "undone"), e.ResolveCommanded)
 
 

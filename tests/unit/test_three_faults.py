@@ -136,7 +136,7 @@ NAMES = ["diamond", "pivot that owes nothing", "past the pivot", "tolerant"]
 def test_every_world_of_up_to_two_faults_ends_as_promised(definition: SagaDefinition) -> None:
     """Whatever one or two faults befall a saga, whenever they do, nothing is left half done."""
     explorer, told = explore(definition, up_to=2)
-    print(told)  # noqa: T201 - shown by pytest -s
+    print(told)
 
     assert {"completed", "compensated"} <= explorer.ends.keys()
 
@@ -146,7 +146,7 @@ def test_every_world_of_up_to_two_faults_ends_as_promised(definition: SagaDefini
 def test_every_world_of_up_to_three_faults_ends_as_promised(definition: SagaDefinition) -> None:
     """Whatever three faults befall a saga, whenever they do, nothing is left half done."""
     explorer, told = explore(definition, up_to=3)
-    print(told)  # noqa: T201 - shown by pytest -s
+    print(told)
 
     assert {"completed", "compensated", "parked"} <= explorer.ends.keys()
 
