@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.campaign import clock
-from tests.campaign.mutants import Mutant, chosen
+from tests.campaign.mutants import Mutant, PatchRejected, chosen
 from tests.campaign.report import Hunt, Page
 from tests.campaign.rounds import Order, Round, run
 
@@ -52,12 +52,16 @@ def main() -> int:
     data = options.data or Path(tempfile.mkdtemp(prefix="campaign-"))
     if data.exists() and any(data.iterdir()):
         sys.exit(f"{data} is not empty: what is left there would be taken for this run's")
+    try:
+        copies = [mutant.make(data / f"mutant-{mutant.name}" / "copy") for mutant in mutants]
+    except PatchRejected as error:
+        sys.exit(str(error))
     page = Page(seed=seed)
     began = clock.now()
     if not options.only_mutants:
         _campaign(page, options, data)
-    for mutant in mutants:
-        hunt = _hunt(mutant, seed, data)
+    for mutant, copy in zip(mutants, copies, strict=True):
+        hunt = _hunt(mutant, copy, seed)
         page.hunts.append(hunt)
         _say(
             f"mutant {mutant.name}: {'escaped' if hunt.kills is None else f'{hunt.kills} kills'} {hunt.finding}"
@@ -100,15 +104,13 @@ def _time_is_up(minutes: float | None) -> Callable[[], bool]:
     return lambda: clock.now() >= until
 
 
-def _hunt(mutant: Mutant, seed: int, data: Path) -> Hunt:
+def _hunt(mutant: Mutant, copy: Path, seed: int) -> Hunt:
     """Play rounds with the mutant until the judge has caught it, or it has survived so many kills."""
     began, kills, size = clock.now(), 0, FIRST_ROUND
-    folder = data / f"mutant-{mutant.name}"
-    copy = mutant.make(folder / "copy")
     first = ""
     while kills < MUTANT_KILLS and not first:
         size = min(size, MUTANT_KILLS - kills)
-        order = Order(seed=seed + kills, kills=size, cold=0, data=folder / f"after-{kills}", copy=copy)
+        order = Order(seed=seed + kills, kills=size, cold=0, data=copy.parent / f"after-{kills}", copy=copy)
         found = asyncio.run(run(order))
         kills, size = kills + len(found.kills), min(2 * size, LARGEST_ROUND)
         first = str(found.findings[0]) if found.findings else ""
