@@ -125,6 +125,8 @@ async def test_sigterm_lets_calls_end_records_them_and_leaves(tmp_path: Path) ->
     while gate.calls == 0:
         await asyncio.sleep(0.01)
     server.signal(signal.SIGTERM)
+    while (await server.ask("GET", "/readyz"))[0] == 200:
+        await asyncio.sleep(0.01)
     gate.open.set()
     assert await server.ended() == 0
     assert gate.calls == 1
