@@ -69,7 +69,9 @@ class Hold:
 
     def __enter__(self) -> Self:
         held = self.writer.submit(Rank.RESULT, self.wait)
-        held.add_done_callback(asyncio.Future.exception)  # when the store fails, nobody else asks what became of it
+        held.add_done_callback(
+            asyncio.Future.exception
+        )  # when the store fails, nobody else asks what became of it
         return self
 
     def __exit__(self, *_: object) -> None:
