@@ -1,5 +1,5 @@
 # Stage 1: the packages, exactly as locked, and the coordinator's own wheel.
-FROM python:3.13-slim AS build
+FROM python:3.11-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 RUN python -m venv /opt/saga
@@ -12,7 +12,7 @@ COPY examples ./examples
 RUN /opt/saga/bin/pip install --no-deps . && /opt/saga/bin/python -m compileall -q /opt/saga
 
 # Stage 2: nothing but the interpreter and the environment.
-FROM python:3.13-slim
+FROM python:3.11-slim
 RUN useradd --system --uid 10001 --home-dir /data saga && install -d -o saga -g saga /data
 COPY --from=build /opt/saga /opt/saga
 ENV PATH=/opt/saga/bin:$PATH PYTHONUNBUFFERED=1 SAGA_STORE=sqlite:////data/saga.db SAGA_HOST=0.0.0.0
