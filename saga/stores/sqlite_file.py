@@ -71,6 +71,30 @@ class FileLock:
             self._fd = -1
 
 
+class Names:
+    """Notices when the files that are open are no longer the ones their names lead to.
+
+    A file that was removed or replaced can be written for as long as it is open, and is gone after that; without
+    the lock file a second process would be let in. What is acknowledged must be there under its name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        beside = (path, _beside(path, "-wal"), _beside(path, ".lock"))
+        self._known = [(name, found) for name in beside if (found := _identity(name)) is not None]
+
+    def lost(self) -> Path | None:
+        """Return a name that leads elsewhere now, None while all is as it was when this was made."""
+        return next((name for name, known in self._known if _identity(name) != known), None)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - once a batch: a Path makes it three times as dear
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def open_file(path: Path, durability: Durability, factory: type[sqlite3.Connection]) -> sqlite3.Connection:
     """Return the connection that writes, to a file that was checked or made.
 
@@ -138,6 +162,11 @@ def _inspect(path: Path) -> None:
     with path.open("rb") as file:
         header = file.read(_HEADER)
     size = path.stat().st_size
+    if path.stat().st_nlink > 1:
+        raise StoreUnusable(
+            f"{path} has a second name (a hard link), under which another coordinator could have it open: "
+            f"remove the other name, or copy the file"
+        )
     if size == 0:
         raise StoreUnusable(f"{path} is empty: restore it from a backup, or remove it to start with no sagas")
     if len(header) < _HEADER or not header.startswith(_MAGIC):

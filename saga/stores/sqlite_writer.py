@@ -24,7 +24,7 @@ from typing import Any, Protocol, TypeVar
 from saga.errors import StoreError, StoreUnavailable, StoreUnknown
 from saga.ports import Counters
 from saga.stores.sqlite_bulk import do
-from saga.stores.sqlite_file import BUSY_SECONDS
+from saga.stores.sqlite_file import BUSY_SECONDS, Names
 from saga.stores.sqlite_queue import Counted, Rank, Write, WriteQueue
 
 T = TypeVar("T")
@@ -80,6 +80,7 @@ class Writer:
         ``begin`` opens the connection and ``end`` closes everything, told whether the store has failed; both
         run on the writer's thread.
         """
+        self._file = path
         self._path = path.with_name(path.name + "-wal")
         self._counters = counters
         self._begin = begin
@@ -132,6 +133,7 @@ class Writer:
         db: sqlite3.Connection | None = None
         try:
             db = self._begin()
+            self._names = Names(self._file)
             self._tell(_settle, self._ready, None)
             self._serve(db)
         except BaseException as problem:  # whatever it is, no waiter may be left waiting
@@ -189,7 +191,17 @@ class Writer:
             self._uncertain(batch, problem)
         else:
             self._committed(batch, changes)
+            self._check_names(batch)
         self._answer(batch)
+
+    def _check_names(self, batch: Sequence[Write]) -> None:
+        """Acknowledge nothing that the next process would not find; looked at after the commit, so it counts."""
+        lost = self._names.lost()
+        if lost is None:
+            return
+        self._give_up(f"{lost} was moved, replaced or removed while it was in use: put it back")
+        for write in batch:
+            write.error = StoreUnknown(f"{lost} is not where it was; what was written may be lost with it")
 
     def _committed(self, batch: Sequence[Write], changes: int) -> None:
         if self._short:

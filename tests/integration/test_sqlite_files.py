@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from saga.errors import LeaseLost, StoreError, StoreUnavailable, StoreUnusable
+from saga.errors import LeaseLost, StoreError, StoreUnavailable, StoreUnknown, StoreUnusable
 from saga.ports import Query
 from saga.stores.sqlite import SqliteStore
 from saga.stores.sqlite_schema import APPLICATION_ID, FORMAT
@@ -186,6 +186,33 @@ async def test_flipped_bytes_end_in_errors_of_this_package(filled: Path) -> None
                 for n in range(40):
                     await store.load(f"s{n:02}")
                 await store.claim(NODE, 40, 1000.0)
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", ".lock"])
+@pytest.mark.parametrize("how", ["removed", "moved", "replaced"])
+async def test_nothing_is_acknowledged_that_is_not_under_its_name(path: Path, suffix: str, how: str) -> None:
+    """A file removed under a running store takes with it what is written: the store stops at once and says so."""
+    name = path.with_name(path.name + suffix)
+    async with opened(path) as store:
+        await store.start(new_saga("kept"))
+        if how == "removed":
+            name.unlink()
+        else:
+            name.rename(path.with_name("elsewhere"))
+        if how == "replaced":
+            name.write_bytes(path.with_name("elsewhere").read_bytes())
+        with pytest.raises(StoreUnknown):
+            await store.start(new_saga("lost"))
+        assert name.name in await store.failed()
+        with pytest.raises(StoreUnavailable):
+            await store.ping()
+
+
+async def test_a_file_with_a_second_name_is_refused(filled: Path) -> None:
+    """Its lock lies beside one name only."""
+    filled.with_name("other.db").hardlink_to(filled)
+    with pytest.raises(StoreUnusable, match="second name"):
+        await SqliteStore(filled.with_name("other.db")).open()
 
 
 async def test_the_version_of_sqlite_is_logged(path: Path, caplog: pytest.LogCaptureFixture) -> None:
