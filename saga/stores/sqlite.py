@@ -222,6 +222,10 @@ class SqliteStore:
     def _open_readers(self) -> Readers:
         if self._readers is None:
             raise StoreUnavailable("the store is not open")
+        # What is read back after a failure may never have reached the disk, and must settle no doubt about a
+        # write. The reason is set before anyone is told of the failure.
+        if (reason := self._open_writer().reason) is not None:
+            raise StoreUnavailable(reason)
         return self._readers
 
     async def _write(self, rank: Rank, operation: Callable[[sqlite3.Connection], T], size: int = 0) -> T:

@@ -123,6 +123,11 @@ class Writer:
         self._queue.put(Write(operation, future, size, counted), rank)
         return future
 
+    @property
+    def reason(self) -> str | None:
+        """Why the store has stopped for good, None while it has not."""
+        return self._reason
+
     def backlog(self) -> float:
         """Return the age in seconds of the oldest queued write; ``inf`` when the queue is full."""
         return self._queue.backlog()

@@ -18,6 +18,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from tests.acceptance.serving import Serving
 from tests.served import booking
 
 pytestmark = pytest.mark.slow
@@ -249,3 +250,18 @@ async def test_misspelt_settings_are_named(tmp_path: Path) -> None:
         running.send_signal(signal.SIGINT)
         code, said = await end(running)
     assert (code, "SAGA_PROT" in said) == (0, True)
+
+
+@pytest.mark.slow
+async def test_a_start_into_a_file_that_was_removed_is_not_acknowledged(tmp_path: Path) -> None:
+    """Reading back would find it, in a file that is gone once the process ends: it is unknown, and it ends."""
+    server = await Serving(tmp_path / "saga.db", tmp_path / "log").ready()
+    step = {"name": "a", "action": {"service": "x", "path": "/a"}, "compensation": {"path": "/undo"}}
+    document = {"name": "lost", "services": {"x": {"url": "http://127.0.0.1:1"}}, "steps": [step]}
+    await server.ask("PUT", "/v1/definitions/lost", document)
+    (tmp_path / "saga.db").unlink()
+
+    status, problem = await server.ask("POST", "/v1/sagas", {"definition": "lost"})
+    assert (status, problem["type"]) == (503, "start-unknown")
+    assert await server.ended() == 1
+    assert "put it back" in server.log

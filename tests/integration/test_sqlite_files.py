@@ -203,6 +203,8 @@ async def test_nothing_is_acknowledged_that_is_not_under_its_name(path: Path, su
             name.write_bytes(path.with_name("elsewhere").read_bytes())
         with pytest.raises(StoreUnknown):
             await store.start(new_saga("lost"))
+        with pytest.raises(StoreUnavailable):
+            await store.load("lost")
         assert name.name in await store.failed()
         with pytest.raises(StoreUnavailable):
             await store.ping()
