@@ -21,11 +21,11 @@ from saga.api.problems import answer
 from saga.api.routes import add_routes
 from saga.catalogue import Catalogue
 from saga.clock import SystemClock
-from saga.documents import MAX_BYTES
 from saga.errors import StoreUnusable
 from saga.folder import store_folder
 from saga.intake import Intake
 from saga.invoker import HttpInvoker
+from saga.language.documents import MAX_BYTES
 from saga.membership import Membership
 from saga.ports import Clock, Invoker, NoTelemetry, Store, Telemetry
 from saga.post import Post

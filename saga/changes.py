@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from saga.core.state import SagaState
 from saga.definition import SagaDefinition
 from saga.ports import Clock
-from saga.state import SagaState
 
 
 class Seen(NamedTuple):

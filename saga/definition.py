@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from saga.checks import check, check_children, check_size, not_yet_executed
-from saga.documents import check_json
 from saga.errors import DefinitionInvalid, Problem
-from saga.fields import Kind, Method, Position, Verdict
-from saga.model import (
+from saga.language.checks import check, check_children, check_size, not_yet_executed
+from saga.language.documents import check_json
+from saga.language.fields import Kind, Method, Position, Verdict
+from saga.language.model import (
     Action,
     Call,
     CallDefaults,
@@ -28,8 +28,8 @@ from saga.model import (
     Step,
     Worker,
 )
-from saga.pointers import parent
-from saga.shape import Shape, read_shape
+from saga.language.pointers import parent
+from saga.language.shape import Shape, read_shape
 
 __all__ = [
     "Action",
@@ -76,7 +76,7 @@ def parse_definition(
     """Check a definition whole, and normalise it.
 
     Args:
-        document: a JSON value, or a :class:`~saga.model.SagaDefinition` made in Python.
+        document: a JSON value, or a :class:`~saga.language.model.SagaDefinition` made in Python.
         lines: the line of each JSON pointer, when the document was read from text.
         services: names of services the server's settings address; None when there is no server to ask, and
             a service that the document does not address is then only a warning.

@@ -15,20 +15,20 @@ from typing import ParamSpec, TypeAlias, TypeVar
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
-from saga import entries as e
-from saga import views
 from saga.changes import Seen
-from saga.decider import Decision, Invoke, decide
+from saga.core import entries as e
+from saga.core import views
+from saga.core.decider import Decision, Invoke, decide
+from saga.core.entries import Entry, encode
+from saga.core.journal import evolve
+from saga.core.messages import fold
+from saga.core.outcomes import Outcome
+from saga.core.settlement import case as case_of
+from saga.core.settlement import lost, pending_policy, settle
+from saga.core.state import SagaState, Status
 from saga.definition import SagaDefinition
-from saga.entries import Entry, encode
 from saga.errors import LeaseLost, MessagesWaiting, StoreUnavailable, StoreUnknown
-from saga.journal import evolve
-from saga.messages import fold
-from saga.outcomes import Outcome
 from saga.ports import Append, Clock, Lease, Message, Phase, Record, Store, Telemetry
-from saga.settlement import case as case_of
-from saga.settlement import lost, pending_policy, settle
-from saga.state import SagaState, Status
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from typing import Final
 
 from saga.catalogue import Catalogue, stored_form
 from saga.definition import SagaDefinition
-from saga.documents import read_document
 from saga.errors import DefinitionInvalid, Problem, SettingsInvalid
+from saga.language.documents import read_document
 
 log = logging.getLogger(__name__)
 

@@ -13,21 +13,21 @@ from typing import Any
 import uuid_utils
 from pydantic_core import to_json
 
-from saga import entries as e
-from saga import views
 from saga.catalogue import Version
 from saga.changes import Seen
-from saga.decider import Decision, Invoke, decide
+from saga.core import entries as e
+from saga.core import views
+from saga.core.decider import Decision, Invoke, decide
+from saga.core.entries import FORMAT, encode
+from saga.core.journal import evolve
+from saga.core.requests import scope
+from saga.core.state import SagaState
+from saga.core.tracing import new_trace
 from saga.definition import SagaDefinition
-from saga.entries import FORMAT, encode
 from saga.errors import InputInvalid, Problem, SagaError, StoreUnknown
-from saga.expressions import NothingFound, evaluate
-from saga.journal import evolve
+from saga.language.expressions import NothingFound, evaluate
+from saga.language.schemas import validate
 from saga.ports import Clock, Existing, Lease, NewSaga, Record, Store, Telemetry
-from saga.requests import scope
-from saga.schemas import validate
-from saga.state import SagaState
-from saga.tracing import new_trace
 from saga.worker import Worker
 
 log = logging.getLogger(__name__)

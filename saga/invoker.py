@@ -43,9 +43,9 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import AddrInfoType, Connection
 from yarl import URL
 
-from saga.addresses import is_refused
-from saga.bodies import Collector, Fault, Unreadable
-from saga.headers import OURS, attempt_headers
+from saga.core.addresses import is_refused
+from saga.core.bodies import Collector, Fault, Unreadable
+from saga.core.headers import OURS, attempt_headers
 from saga.ports import Answer, Answered, Invocation, NoAnswer, NotSent, Poll
 
 #: Seconds to make a connection in: resolving, connecting, TLS.

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from saga.tracing import Sample
+from saga.core.tracing import Sample
 
 _log = logging.getLogger(__name__)
 

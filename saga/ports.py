@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from saga.entries import Entry
-    from saga.state import SagaState
+    from saga.core.entries import Entry
+    from saga.core.state import SagaState
 
 Phase: TypeAlias = Literal["action", "compensation"]
 

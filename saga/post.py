@@ -10,14 +10,14 @@ from pydantic_core import to_json
 
 from saga.catalogue import Catalogue
 from saga.changes import Seen, Watch
+from saga.core.entries import Entry, decode
+from saga.core.journal import replay
+from saga.core.messages import Callback, Told, fold_all, hear
+from saga.core.state import SagaState
+from saga.core.tokens import Addressed
 from saga.definition import SagaDefinition
-from saga.entries import Entry, decode
 from saga.errors import SagaError, StoreError
-from saga.journal import replay
-from saga.messages import Callback, Told, fold_all, hear
 from saga.ports import Clock, Message, Record, Store
-from saga.state import SagaState
-from saga.tokens import Addressed
 from saga.worker import Worker
 
 #: Seconds a command's verdict is waited for.

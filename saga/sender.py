@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from saga.decider import Invoke
+from saga.core.decider import Invoke
+from saga.core.outcomes import NotExecuted, Outcome, classify, poll_outcome
+from saga.core.requests import HeaderParts, Request, address, call_of, render
+from saga.core.state import SagaState
+from saga.core.tokens import Addressed, make_token
+from saga.core.tracing import traceparent_for
 from saga.definition import SagaDefinition
-from saga.expressions import SecretRef
-from saga.outcomes import NotExecuted, Outcome, classify, poll_outcome
+from saga.language.expressions import SecretRef
 from saga.ports import Clock, Invocation, Invoker, Phase, Poll
-from saga.requests import HeaderParts, Request, address, call_of, render
-from saga.state import SagaState
-from saga.tokens import Addressed, make_token
-from saga.tracing import traceparent_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from saga.durations import format_duration, parse_duration
+from saga.language.durations import format_duration, parse_duration
 
 Read: TypeAlias = Callable[[str], Any]
 

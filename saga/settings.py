@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from saga import setting_texts as texts
-from saga.durations import format_duration
 from saga.errors import Problem, SettingsInvalid
+from saga.language.durations import format_duration
 from saga.setting_texts import Read
 
 #: Variables that begin like settings but belong to the commands that speak to a server.

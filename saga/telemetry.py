@@ -1,7 +1,7 @@
 """Spans to an OTLP collector. This is the catalogue of what is sent, and the only import of OpenTelemetry.
 
-One trace per saga; what begins and ends a span stands in :mod:`saga.spans`, how ids are made in
-:mod:`saga.tracing`. A trace that is sampled out sends nothing.
+One trace per saga; what begins and ends a span stands in :mod:`saga.core.spans`, how ids are made in
+:mod:`saga.core.tracing`. A trace that is sampled out sends nothing.
 
 ==============================  ========  ======================  ====================================
 span                            kind      parent                  from, to
@@ -65,12 +65,12 @@ from importlib.util import find_spec, module_from_spec
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
-from saga.entries import Entry
+from saga.core.entries import Entry
+from saga.core.spans import SpanData, all_spans, spans
+from saga.core.state import SagaState
+from saga.core.tracing import Sample
 from saga.otel_settings import Batching, either, sampler_from, wanted
 from saga.ports import NoTelemetry, Telemetry
-from saga.spans import SpanData, all_spans, spans
-from saga.state import SagaState
-from saga.tracing import Sample
 
 if TYPE_CHECKING:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest

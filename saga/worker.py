@@ -8,23 +8,23 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from saga import entries as e
-from saga import views
 from saga.alarms import Alarms
 from saga.catalogue import Catalogue
 from saga.changes import Changes, Seen
-from saga.decider import Invoke
+from saga.core import entries as e
+from saga.core import views
+from saga.core.decider import Invoke
+from saga.core.entries import FORMAT, Entry, decode, encode
+from saga.core.journal import evolve, replay
+from saga.core.outcomes import Outcome, Uncertain
+from saga.core.state import SagaState
 from saga.definition import SagaDefinition
 from saga.engine import Engine, PollDue, Result, Run, TakenOver, Turn
-from saga.entries import FORMAT, Entry, decode, encode
 from saga.errors import LeaseLost, MessagesWaiting, StoreError, UnreadableJournal
-from saga.journal import evolve, replay
 from saga.membership import Membership
-from saga.outcomes import Outcome, Uncertain
 from saga.ports import Append, Claimed, Clock, Lease, Record, Store, Telemetry
 from saga.sender import Sender
 from saga.slots import Slots
-from saga.state import SagaState
 
 log = logging.getLogger(__name__)
 

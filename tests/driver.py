@@ -11,19 +11,19 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic_core import to_json
 
-from saga import entries as e
-from saga.backward import compensatable
-from saga.commands import Asked, Command, judge
-from saga.decider import Decision, Invoke, decide
+from saga.core import entries as e
+from saga.core.backward import compensatable
+from saga.core.commands import Asked, Command, judge
+from saga.core.decider import Decision, Invoke, decide
+from saga.core.entries import Entry
+from saga.core.journal import evolve
+from saga.core.messages import Callback, Told, fold, hear
+from saga.core.outcomes import Outcome, Refused, Succeeded
+from saga.core.settlement import child_started, lost, settle
+from saga.core.state import SagaState, Status, StepStatus, UndoStatus, step_name
 from saga.definition import parse_definition
-from saga.entries import Entry
-from saga.journal import evolve
-from saga.messages import Callback, Told, fold, hear
-from saga.model import SagaDefinition
-from saga.outcomes import Outcome, Refused, Succeeded
+from saga.language.model import SagaDefinition
 from saga.ports import Message, Phase
-from saga.settlement import child_started, lost, settle
-from saga.state import SagaState, Status, StepStatus, UndoStatus, step_name
 from tests.invariants import check_entry, check_journal
 from tests.visits import Transition, transitions
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
-from saga import entries as e
-from saga.model import Call
-from saga.outcomes import NotExecuted, Pending, Refused, Succeeded, Uncertain
-from saga.settlement import executor
-from saga.state import SagaState, Status, StepState, StepStatus, UndoStatus, step_name
+from saga.core import entries as e
+from saga.core.outcomes import NotExecuted, Pending, Refused, Succeeded, Uncertain
+from saga.core.settlement import executor
+from saga.core.state import SagaState, Status, StepState, StepStatus, UndoStatus, step_name
+from saga.language.model import Call
 from tests.driver import Wire, World
 from tests.faults import of_coordinator, of_promise, of_request
 

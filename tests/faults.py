@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from math import inf
 from typing import Any, TypeAlias
 
-from saga.outcomes import Deferred, NotExecuted, Pending, Refused, Uncertain
-from saga.state import InvocationState, Status, StepState
+from saga.core.outcomes import Deferred, NotExecuted, Pending, Refused, Uncertain
+from saga.core.state import InvocationState, Status, StepState
 from tests.driver import Ghost, Wire, World
 
 Fault: TypeAlias = Callable[[World], Any]

@@ -15,12 +15,12 @@
 
 from __future__ import annotations
 
-from saga import entries as e
-from saga.backward import compensatable
-from saga.entries import Entry, decode, encode
-from saga.journal import evolve
-from saga.model import SagaDefinition
-from saga.state import SagaState, Status, StepState, StepStatus, UndoStatus, step_name
+from saga.core import entries as e
+from saga.core.backward import compensatable
+from saga.core.entries import Entry, decode, encode
+from saga.core.journal import evolve
+from saga.core.state import SagaState, Status, StepState, StepStatus, UndoStatus, step_name
+from saga.language.model import SagaDefinition
 
 #: Entries that may follow an end.
 _AFTERMATH = (e.LateAnswer, e.CommandUnchanged, e.CommandRefused, e.SagaReopened)

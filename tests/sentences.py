@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from saga import entries as e
-from saga.decider import Decision
-from saga.entries import Entry
-from saga.model import SagaDefinition
-from saga.outcomes import Deferred, NotExecuted, Outcome, Pending, Refused, Succeeded, Uncertain
+from saga.core import entries as e
+from saga.core.decider import Decision
+from saga.core.entries import Entry
+from saga.core.outcomes import Deferred, NotExecuted, Outcome, Pending, Refused, Succeeded, Uncertain
+from saga.core.state import Failure, SagaState, StepState
+from saga.language.model import SagaDefinition
 from saga.ports import Phase
-from saga.state import Failure, SagaState, StepState
 from tests.driver import START, Wire, World
 
 #: Answers of participants, by the word a test uses for them.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from saga import entries as e
-from saga.entries import Entry
-from saga.state import SagaState
-from saga.transitions import (
+from saga.core import entries as e
+from saga.core.entries import Entry
+from saga.core.state import SagaState
+from saga.core.transitions import (
     BY_DIRECTION,
     PARKED_TRANSITIONS,
     SAGA_TRANSITIONS,

@@ -18,11 +18,11 @@ from pydantic_core import to_json
 
 from saga.api.problems import invalid, listed, too_large
 from saga.api.refusal import Refusal
-from saga.documents import MAX_BYTES, read_document
-from saga.durations import parse_duration
 from saga.errors import InputInvalid, Problem
-from saga.fields import Name
-from saga.pointers import pointer
+from saga.language.documents import MAX_BYTES, read_document
+from saga.language.durations import parse_duration
+from saga.language.fields import Name
+from saga.language.pointers import pointer
 
 #: Seconds a body has for coming.
 READING: Final = 30.0

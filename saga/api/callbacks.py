@@ -10,9 +10,9 @@ from saga.api import bodies
 from saga.api.keys import CALLBACK_KEY, POST
 from saga.api.problems import invalid
 from saga.api.refusal import Refusal
+from saga.core.messages import Callback, Told
+from saga.core.tokens import read_token
 from saga.errors import Problem
-from saga.messages import Callback, Told
-from saga.tokens import read_token
 
 _REFUSALS: Final[dict[Told, tuple[int, str, str]]] = {
     "unknown": (404, "callback-unknown", "this is no callback of this coordinator"),

@@ -8,16 +8,16 @@ import uuid_utils
 from aiohttp import web
 from pydantic_core import to_json
 
-from saga import entries as e
 from saga.api import bodies
 from saga.api.access import who
 from saga.api.keys import CLOCK, POST
 from saga.api.problems import invalid
 from saga.api.refusal import Refusal
 from saga.api.sagas import found, shown
-from saga.commands import Command
+from saga.core import entries as e
+from saga.core.commands import Command
+from saga.core.messages import SIGNAL_LIMIT
 from saga.errors import Problem
-from saga.messages import SIGNAL_LIMIT
 from saga.ports import Message
 
 COMMANDS: Final[tuple[str, ...]] = get_args(Command)

@@ -7,15 +7,15 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from saga import views
 from saga.api import bodies
 from saga.api.keys import CATALOGUE
 from saga.api.problems import listed
 from saga.api.refusal import Refusal
 from saga.catalogue import Version
+from saga.core import views
 from saga.definition import SagaDefinition
 from saga.errors import DefinitionInvalid, Problem
-from saga.fields import NAME
+from saga.language.fields import NAME
 from saga.ports import StoredDefinition
 
 _NAME: Final = re.compile(NAME)

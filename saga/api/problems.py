@@ -19,7 +19,6 @@ from pydantic_core import to_json
 
 from saga.api import access
 from saga.api.refusal import Refusal
-from saga.documents import MAX_BYTES
 from saga.errors import (
     DefinitionInvalid,
     InputInvalid,
@@ -31,6 +30,7 @@ from saga.errors import (
     UnreadableJournal,
 )
 from saga.intake import Busy, StartUnknown, Stopping
+from saga.language.documents import MAX_BYTES
 from saga.post import InboxFull
 
 log = logging.getLogger(__name__)

@@ -11,15 +11,15 @@ from typing import Any, Final
 from aiohttp import web
 from pydantic_core import from_json, to_json
 
-from saga import simulate, views
 from saga.api import bodies
 from saga.api.keys import CALLBACK_KEY, POST, SETTINGS, STORE
 from saga.changes import Seen
-from saga.journal import replay
-from saga.masking import veil
+from saga.core import simulate, views
+from saga.core.journal import replay
+from saga.core.masking import veil
+from saga.core.state import Status
 from saga.ports import Listed, Query
 from saga.post import Loaded
-from saga.state import Status
 
 #: Parameters of one saga.
 VIEWS: Final = {"at": True, "reveal": False}

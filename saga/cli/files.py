@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from saga.cli.failures import Exit, Failure, place
 from saga.cli.options import read_file
-from saga.documents import Lines, read_document
 from saga.errors import DefinitionInvalid, InputInvalid, Problem
+from saga.language.documents import Lines, read_document
 
 if TYPE_CHECKING:
     from saga.definition import SagaDefinition

@@ -14,9 +14,9 @@ from saga.cli.options import json_option
 
 if TYPE_CHECKING:
     from saga.cli.files import Checked
+    from saga.core.simulate import Sent, Simulation
     from saga.definition import SagaDefinition
     from saga.errors import Problem
-    from saga.simulate import Sent, Simulation
 
 
 @click.command()
@@ -71,7 +71,7 @@ def _problem_json(problem: Problem) -> Mapping[str, Any]:
 def graph(file: str) -> None:
     """Draw a definition in mermaid: steps, pivot and compensations."""
     from saga.cli.files import definition
-    from saga.graphs import flowchart
+    from saga.core.graphs import flowchart
 
     click.echo(flowchart(definition(file)), nl=False)
 
@@ -103,7 +103,7 @@ def simulate(*, file: str, fail: str | None, uncertain: bool, as_json: bool) -> 
 
 
 def _simulated(definition: SagaDefinition, fail: str | None, *, uncertain: bool) -> Simulation:
-    from saga.simulate import simulate as play
+    from saga.core.simulate import simulate as play
 
     return play(definition, fail, uncertain=uncertain and fail is not None)
 

@@ -23,7 +23,7 @@ from click.testing import CliRunner
 from saga import cli
 from saga.cli import demo_processes, follow, narrate, options, starting
 from saga.cli.http import Api
-from saga.entries import KINDS
+from saga.core.entries import KINDS
 
 pytestmark = pytest.mark.slow
 

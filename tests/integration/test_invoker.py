@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import pytest
 
-from saga.bodies import BODY_LIMIT
+from saga.core.bodies import BODY_LIMIT
 from saga.invoker import HttpInvoker
 from saga.ports import Answer, Answered, Invocation, NoAnswer, NotSent, Poll
 

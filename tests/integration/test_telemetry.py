@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from saga import entries as e
-from saga.entries import Entry
-from saga.journal import evolve
+from saga.core import entries as e
+from saga.core.entries import Entry
+from saga.core.journal import evolve
+from saga.core.state import SagaState
+from saga.core.tracing import attempt_span_id
 from saga.otel_settings import sampler_from
 from saga.ports import NoTelemetry
-from saga.state import SagaState
 from saga.telemetry import OtlpTelemetry, telemetry_from
-from saga.tracing import attempt_span_id
 from tests.otlp_sink import OtlpSink
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from saga.definition import parse_definition
-from saga.model import SagaDefinition
+from saga.language.model import SagaDefinition
 from tests.driver import call
 
 _RETRY = {"attempts": 2, "initial": "100ms", "max": "1s"}

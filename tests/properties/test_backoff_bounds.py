@@ -9,7 +9,7 @@ from email.utils import format_datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saga.backoff import delay, jitter, parse_retry_after
+from saga.core.backoff import delay, jitter, parse_retry_after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saga.definition import load_definition, parse_definition
-from saga.documents import read_document
-from saga.durations import format_duration, parse_duration
 from saga.errors import DefinitionInvalid
-from saga.graph import Graph
+from saga.language.documents import read_document
+from saga.language.durations import format_duration, parse_duration
+from saga.language.graph import Graph
 
 #: A shared machine may be slow at any moment, which says nothing about the code.
 unhurried = settings(deadline=None)

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saga.expressions import (
+from saga.language.expressions import (
     ExpressionInvalid,
     NothingFound,
     evaluate,

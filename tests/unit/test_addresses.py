@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from saga.addresses import is_refused
+from saga.core.addresses import is_refused
 
 
 @pytest.mark.parametrize(

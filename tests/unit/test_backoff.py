@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 from tenacity import RetryCallState, Retrying, wait_exponential
 
-from saga.backoff import base_delay, delay, jitter, parse_retry_after
+from saga.core.backoff import base_delay, delay, jitter, parse_retry_after
 
 #: 6 November 1994, 08:49:37 UTC, the moment RFC 9110 writes in three ways.
 THEN: Final = float(timegm((1994, 11, 6, 8, 49, 37)))

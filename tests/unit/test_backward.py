@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from saga import entries as e
-from saga.outcomes import Outcome
+from saga.core import entries as e
+from saga.core.outcomes import Outcome
 from tests.driver import START, Wire, call, defined, step
 from tests.sentences import (
     ACCEPTED,

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from saga import entries as e
-from saga.commands import Asked, judge
-from saga.entries import Entry
+from saga.core import entries as e
+from saga.core.commands import Asked, judge
+from saga.core.entries import Entry
 from tests.driver import START, call, defined, step
 from tests.sentences import ACCEPTED, DECLARED_NO, DOUBT, NO, TOO_EARLY, UNREACHABLE, Story, given, yes
 

@@ -27,9 +27,9 @@ from saga.definition import (
     Worker,
     parse_definition,
 )
-from saga.documents import read_document
-from saga.durations import format_duration, parse_duration, parse_time
 from saga.errors import DefinitionInvalid
+from saga.language.documents import read_document
+from saga.language.durations import format_duration, parse_duration, parse_time
 
 FLIGHT_BOOKING = """\
 name: flight_booking
@@ -537,7 +537,7 @@ def test_anything_else_is_no_time(text: str) -> None:
 def test_the_core_loads_neither_yaml_nor_schemas_nor_the_network() -> None:
     """Whoever only makes definitions in Python pays for nothing else."""
     code = (
-        "import sys, saga.definition, saga.expressions; "
+        "import sys, saga.definition, saga.language.expressions; "
         "print([name for name in ('aiohttp', 'asyncio', 'ruamel.yaml', 'jsonschema_rs') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

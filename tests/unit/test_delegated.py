@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from saga import entries as e
-from saga.model import SagaDefinition
+from saga.core import entries as e
+from saga.language.model import SagaDefinition
 from tests.driver import START, defined, step
 from tests.events import finish_task, task
 from tests.sentences import (

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from saga.documents import read_document
 from saga.errors import DefinitionInvalid, InputInvalid, Problem
-from saga.schemas import check_schema, validate
+from saga.language.documents import read_document
+from saga.language.schemas import check_schema, validate
 
 
 def refused(text: bytes | str, *, yaml: bool) -> tuple[Problem, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from saga.expressions import (
+from saga.language.expressions import (
     NOTHING,
     ExpressionInvalid,
     NothingFound,

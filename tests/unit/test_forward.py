@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from saga import entries as e
-from saga.backoff import base_delay
-from saga.decider import decide
+from saga.core import entries as e
+from saga.core.backoff import base_delay
+from saga.core.decider import decide
 from tests.driver import START, World, call, defined, step
 from tests.sentences import (
     ACCEPTED,

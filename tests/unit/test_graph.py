@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from saga.graph import Graph
+from saga.language.graph import Graph
 
 DIAMOND = Graph({"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")})
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from saga import graphs, state_diagrams
+from saga.core import graphs, state_diagrams
+from saga.core.state import Status, StepStatus, UndoStatus
 from saga.definition import SagaDefinition, parse_definition
-from saga.documents import read_document
-from saga.state import Status, StepStatus, UndoStatus
+from saga.language.documents import read_document
 
 BOOKING = Path(__file__).parents[2] / "examples" / "flight_booking" / "flight_booking.yaml"
 

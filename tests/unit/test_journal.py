@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saga import entries as e
-from saga.entries import KINDS, Entry, as_dict, decode, encode
+from saga.core import entries as e
+from saga.core.entries import KINDS, Entry, as_dict, decode, encode
+from saga.core.journal import ENTRY_ALLOWANCE, evolve, replay
+from saga.core.state import SagaState, Status, changed
 from saga.errors import IllegalEntry, UnreadableJournal
-from saga.journal import ENTRY_ALLOWANCE, evolve, replay
-from saga.state import SagaState, Status, changed
 from tests.driver import START, World, defined, step
 from tests.sentences import given as saga_of
 from tests.sentences import invoked, succeeded

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from saga import entries as e
+from saga.core import entries as e
 from tests.driver import START, World, call, defined, step
 from tests.events import carry_on
 from tests.sentences import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from saga.masking import MASK, Veil
+from saga.core.masking import MASK, Veil
 
 
 def test_a_sensitive_text_is_hidden_in_other_texts_numbers_and_addresses() -> None:

@@ -11,8 +11,8 @@ from unittest.mock import ANY
 
 import pytest
 
-from saga.bodies import Fault
-from saga.outcomes import (
+from saga.core.bodies import Fault
+from saga.core.outcomes import (
     Call,
     Deferred,
     NotExecuted,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from saga import entries as e
-from saga.outcomes import Outcome
-from saga.state import SagaState
+from saga.core import entries as e
+from saga.core.outcomes import Outcome
+from saga.core.state import SagaState
 from tests.driver import START, call, defined, step
 from tests.sentences import (
     ACCEPTED,

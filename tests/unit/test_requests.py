@@ -6,12 +6,21 @@ from typing import Any
 
 import pytest
 
-from saga import entries as e
-from saga.decider import RequestChanged, decide
-from saga.expressions import NothingFound, SecretRef
-from saga.model import SagaDefinition
-from saga.requests import REQUEST_LIMIT, Request, RequestTooLarge, address, host_of, render, scope, timestamp
-from saga.state import SagaState
+from saga.core import entries as e
+from saga.core.decider import RequestChanged, decide
+from saga.core.requests import (
+    REQUEST_LIMIT,
+    Request,
+    RequestTooLarge,
+    address,
+    host_of,
+    render,
+    scope,
+    timestamp,
+)
+from saga.core.state import SagaState
+from saga.language.expressions import NothingFound, SecretRef
+from saga.language.model import SagaDefinition
 from tests.driver import START, World, call, defined, step
 from tests.sentences import invoked, journal
 

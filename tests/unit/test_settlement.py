@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from saga import entries as e
-from saga.entries import Entry
-from saga.outcomes import Deferred, NotExecuted, Outcome, Pending, Refused, Uncertain
-from saga.settlement import child_started, expired, lost, settle
+from saga.core import entries as e
+from saga.core.entries import Entry
+from saga.core.outcomes import Deferred, NotExecuted, Outcome, Pending, Refused, Uncertain
+from saga.core.settlement import child_started, expired, lost, settle
 from tests.driver import START, call, defined, step
 from tests.sentences import DECLARED_NO, DOUBT, NO, UNREACHABLE, Moment, invoked, journal, succeeded, yes
 

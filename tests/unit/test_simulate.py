@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from saga.core.simulate import Simulation, plan, simulate
 from saga.errors import SagaError
-from saga.simulate import Simulation, plan, simulate
 from tests.driver import call, defined, step
 from tests.sentences import DECLARED_NO, NO, given, yes
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from saga.model import SagaDefinition
+from saga.language.model import SagaDefinition
 from tests.driver import Hangs, World, defined, step
 from tests.faults import faults, future
 

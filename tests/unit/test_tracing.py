@@ -9,14 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saga import entries as e
-from saga.entries import Entry
-from saga.journal import evolve, replay
-from saga.otel_settings import Batching, sampler_from, wanted
-from saga.ports import NoTelemetry
-from saga.spans import ATTRIBUTES, SpanData, all_spans, spans
-from saga.state import SagaState, Trace
-from saga.tracing import (
+from saga.core import entries as e
+from saga.core.entries import Entry
+from saga.core.journal import evolve, replay
+from saga.core.spans import ATTRIBUTES, SpanData, all_spans, spans
+from saga.core.state import SagaState, Trace
+from saga.core.tracing import (
     attempt_span_id,
     new_trace,
     outcome_span_id,
@@ -24,6 +22,8 @@ from saga.tracing import (
     parse_tracestate,
     traceparent_for,
 )
+from saga.otel_settings import Batching, sampler_from, wanted
+from saga.ports import NoTelemetry
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 CLIENT = "00f067aa0ba902b7"

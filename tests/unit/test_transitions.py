@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 
-from saga import entries as e
-from saga.entries import KINDS, Entry
-from saga.errors import IllegalEntry
-from saga.journal import evolve
-from saga.ports import Phase
-from saga.state import (
+from saga.core import entries as e
+from saga.core.entries import KINDS, Entry
+from saga.core.journal import evolve
+from saga.core.state import (
     InvocationState,
     Open,
     Pending,
@@ -25,13 +23,15 @@ from saga.state import (
     UndoStatus,
     changed,
 )
-from saga.transitions import (
+from saga.core.transitions import (
     BY_DIRECTION,
     PARKED_TRANSITIONS,
     SAGA_TRANSITIONS,
     STEP_TRANSITIONS,
     UNDO_TRANSITIONS,
 )
+from saga.errors import IllegalEntry
+from saga.ports import Phase
 from tests.visits import Transition, all_transitions, transitions
 
 _OPEN = InvocationState(attempts=1, open=Open(since=0.0, timeout=10.0, via="http"))

@@ -1,0 +1,130 @@
+"""Hiding what a definition calls sensitive, wherever it is shown. Pure.
+
+A pointer names where a value stands in the input or in a step's output. From there it may have got elsewhere: a
+label or an output was filled with it, a participant gave it back, or named it in an error. So the texts that stand
+at the pointers are hidden wherever else they turn up, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+from urllib.parse import quote
+
+from pydantic_core import to_json
+
+from saga.core.state import SagaState, StepState, step_name
+from saga.definition import SagaDefinition
+
+MASK: Final = "•••"
+
+#: Characters from which a text is hidden wherever it turns up: shorter ones are part of anything.
+SHORTEST: Final = 4
+
+
+def masked(value: Any, pointers: Iterable[str]) -> Any:
+    """Return the value with what the JSON pointers (RFC 6901) name replaced by a mask; a copy where needed."""
+    for pointer in pointers:
+        value = _masked(value, _parts(pointer))
+    return value
+
+
+def _parts(pointer: str) -> list[str]:
+    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+
+
+def _masked(value: Any, parts: list[str]) -> Any:
+    if not parts:
+        return MASK
+    head, rest = parts[0], parts[1:]
+    if isinstance(value, dict) and head in value:
+        return {**value, head: _masked(value[head], rest)}
+    if isinstance(value, list) and head.isascii() and head.isdigit() and int(head) < len(value):
+        return [_masked(item, rest) if index == int(head) else item for index, item in enumerate(value)]
+    return value
+
+
+def sensitive_of(definition: SagaDefinition, unit: StepState) -> Iterable[str]:
+    """Return the pointers into the output of a step, or of one of its instances."""
+    step = definition.step(step_name(unit.name))
+    if unit.count is None:
+        return step.sensitive
+    return [f"/{index}{pointer}" for index in range(unit.count) for pointer in step.sensitive]
+
+
+class Veil:
+    """Hides the sensitive texts of one saga in values that no pointer names."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        # The longest first: one may be part of another.
+        self._texts = sorted({text for text in texts if len(text) >= SHORTEST}, key=len, reverse=True)
+
+    def over(self, value: Any) -> Any:
+        """Return the value with sensitive texts hidden; the same when there are none."""
+        return self._hidden(value) if self._texts and value is not None else value
+
+    def _hidden(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, dict):
+            return {name: self._hidden(member) for name, member in value.items()}
+        if isinstance(value, list):
+            return [self._hidden(item) for item in value]
+        if type(value) in (int, float) and _number(value) in self._texts:
+            return MASK
+        return value
+
+    def _text(self, shown: str) -> str:
+        for text in self._texts:
+            if shown == text:
+                return MASK
+            shown = shown.replace(text, MASK)
+        return shown
+
+
+_NOTHING: Final = Veil(())
+
+
+def veil(definition: SagaDefinition, state: SagaState) -> Veil:
+    """Return what hides the texts that stand at the sensitive pointers of a saga."""
+    if not definition.conceals:
+        return _NOTHING
+    return Veil(_texts_of(definition, state))
+
+
+def _texts_of(definition: SagaDefinition, state: SagaState) -> Iterator[str]:
+    for pointer in definition.sensitive:
+        yield from _texts(_at(state.input, _parts(pointer)))
+    for unit in state.steps.values():
+        for pointer in sensitive_of(definition, unit):
+            yield from _texts(_at(unit.output, _parts(pointer)))
+
+
+def _at(value: Any, parts: list[str]) -> Any:
+    for part in parts:
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isascii() and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
+    return value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+        # In an address it stands percent-encoded.
+        yield quote(value, safe="")
+    elif type(value) in (int, float):
+        yield _number(value)
+    elif isinstance(value, dict):
+        for member in value.values():
+            yield from _texts(member)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+
+
+def _number(value: float) -> str:
+    return to_json(value).decode()

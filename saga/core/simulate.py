@@ -1,0 +1,272 @@
+"""What would be sent, in which order: the decider itself, asked without a network.
+
+:func:`simulate` plays a saga of which nothing is known but its definition. Input and outputs do not exist then, so
+the decider is given an *outline*: the same steps in the same order, of the same kinds and policies, without the
+templates that would fill requests. :func:`plan` asks what a saga that exists would send if it were cancelled now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from compensations.policy import Undo
+from saga.core import entries as e
+from saga.core.backward import footprints, undo_plan
+from saga.core.decider import Decision, Invoke, decide
+from saga.core.entries import Entry
+from saga.core.journal import evolve
+from saga.core.outcomes import Outcome, Refused, Succeeded, Uncertain
+from saga.core.requests import RequestTooLarge, address, render
+from saga.core.settlement import case, executor, refusal, settle
+from saga.core.state import SagaState, Status, StepStatus, step_name
+from saga.core.timers import pivot_invoked, pivot_passed
+from saga.errors import SagaError
+from saga.language.expressions import NothingFound
+from saga.language.fields import DOCUMENT
+from saga.language.model import SagaDefinition, Worker
+from saga.ports import Phase
+
+#: Turns after which a simulation is given up; the longest policies need some hundred.
+_TURNS = 10_000
+
+# --------------------------------------------------------------------------- a saga that does not exist
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """One action or compensation that was sent."""
+
+    step: str
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulation:
+    """How a saga goes when one step fails, or none."""
+
+    #: The step that failed, None for none, and whether it was left in doubt instead of refused.
+    failed: str | None
+    uncertain: bool
+    #: First attempts; those of one wave are sent together.
+    waves: tuple[tuple[Sent, ...], ...]
+    status: Status
+    #: Why it went backward or is parked.
+    reason: str
+
+
+def simulate(definition: SagaDefinition, fail: str | None = None, *, uncertain: bool = False) -> Simulation:
+    """Return what is sent when the named step is refused (or stays in doubt) and every other one succeeds.
+
+    A step with ``for_each`` is played with one instance, ``when`` is taken to hold, and a ``fail`` step is
+    passed by unless it is the one named.
+
+    Raises :class:`~saga.errors.SagaError` for a step that does not exist or cannot fail.
+    """
+    if fail is not None and fail not in definition.graph:
+        raise SagaError(f"there is no step {fail!r}; there are {', '.join(definition.graph.order)}")
+    if fail is not None and definition.step(fail).kind == "wait":
+        raise SagaError(f"{fail!r} is a wait: time passes, whatever happens")
+    outlined = _outline(definition, fail)
+    run = _Run(definition=outlined, fail=fail, uncertain=uncertain)
+    waves = tuple(run.waves())
+    failure = run.state.parking or run.state.failure
+    reason = (
+        "" if failure is None else f"{failure.kind}: {failure.detail}" if failure.detail else failure.kind
+    )
+    return Simulation(failed=fail, uncertain=uncertain, waves=waves, status=run.state.status, reason=reason)
+
+
+def _outline(definition: SagaDefinition, fail: str | None) -> SagaDefinition:
+    """Return the definition without anything that depends on an input or an output."""
+    document = definition.document()
+    kept = {name: document[name] for name in ("name", "defaults") if name in document}
+    services = {name: {"url": service["url"]} for name, service in document.get("services", {}).items()}
+    steps = [_outlined(step, fail) for step in document["steps"]]
+    return SagaDefinition.model_validate(
+        {**kept, "services": services, "steps": steps}, context=dict(DOCUMENT)
+    )
+
+
+_OF_STEP = ("when", "for_each", "max_parallel", "output", "sensitive", "due")
+_OF_CALL = ("path", "query", "headers", "body", "refused_when", "input")
+
+
+def _outlined(step: Mapping[str, Any], fail: str | None) -> dict[str, Any]:
+    made = {name: _without_templates(value) for name, value in step.items() if name not in _OF_STEP}
+    if "wait" in made:
+        made["wait"] = "1s"
+    if "fail" in made and step["name"] != fail:
+        made["when"] = "${input.fails}"
+    return made
+
+
+def _without_templates(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {name: _without_templates(item) for name, item in value.items() if name not in _OF_CALL}
+
+
+class _Run:
+    """A saga that is being simulated."""
+
+    def __init__(self, *, definition: SagaDefinition, fail: str | None, uncertain: bool) -> None:
+        self._definition, self._fail, self._uncertain = definition, fail, uncertain
+        self._now = 0.0
+        started = e.SagaStarted(at=0.0, saga="simulated", definition=definition.name, version=1, input={})
+        self.state = evolve(None, started)
+
+    def waves(self) -> Iterator[tuple[Sent, ...]]:
+        """Yield what is sent together, first attempts only, until the saga ends or is parked."""
+        for _ in range(_TURNS):
+            decision = self._turn()
+            first = [invoke.intent for invoke in decision.invocations if invoke.intent.attempt == 1]
+            if first:
+                yield tuple(Sent(step=intent.step, phase=intent.phase) for intent in first)
+            for invoke in decision.invocations:
+                self._answer(invoke)
+            if not decision.invocations and not self._moved(decision):
+                return
+
+    def _turn(self) -> Decision:
+        decision = decide(self._definition, self.state, self._now)
+        self.state = decision.state
+        self._record(*(invoke.intent for invoke in decision.invocations))
+        return decision
+
+    def _record(self, *entries: Entry) -> None:
+        for entry in entries:
+            self.state = evolve(self.state, entry)
+
+    def _answer(self, invoke: Invoke) -> None:
+        intent = invoke.intent
+        outcome = self._outcome(intent.step, intent.phase)
+        self._record(
+            *settle(
+                self._definition,
+                self.state,
+                intent.step,
+                intent.phase,
+                outcome,
+                self._now,
+                attempt=intent.attempt,
+            )
+        )
+
+    def _outcome(self, unit: str, phase: Phase) -> Outcome:
+        if phase == "compensation" or unit != self._fail:
+            return Succeeded(body=None, status=200)
+        if self._uncertain and self._definition.step(unit).kind != "saga":
+            return Uncertain(detail="its outcome stays unknown")
+        return Refused(detail="a definite no", declared=True, status=400)
+
+    def _moved(self, decision: Decision) -> bool:
+        """Give a signal that is awaited, or let time pass; return False when neither is of use."""
+        if self.state.ended or self.state.status is Status.PARKED:
+            return False
+        for unit in self.state.steps.values():
+            step = self._definition.step(unit.name)
+            if step.signal is not None and unit.status is StepStatus.WAITING:
+                self._signal(unit.name, step.signal.name)
+                return True
+        if decision.wake_at is None:
+            return False
+        self._now = decision.wake_at
+        return True
+
+    def _signal(self, unit: str, name: str) -> None:
+        if unit == self._fail:
+            it = case(self._definition, self.state, unit, "action", self._now)
+            self._record(refusal(it, self._now, "signal-timeout", f"no signal {name} came in time"))
+        else:
+            self._record(e.SignalReceived(at=self._now, name=name, message=unit))
+
+
+# --------------------------------------------------------------------------- a saga that exists
+
+
+def plan(
+    definition: SagaDefinition, state: SagaState, services: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return what would be sent, in which waves, if the saga were cancelled now, and what would not and why.
+
+    ``services`` are the base addresses in use; the definition's own when absent. The ``method`` of a worker's
+    task is ``worker`` and its ``url`` the queue, those of a child saga are ``saga`` and its id.
+    """
+    if (stands := _why_not(definition, state)) is not None:
+        units = [each.name for each in footprints(definition, state)]
+        return {"waves": [], "omitted": [{"step": name, "why": stands} for name in units]}
+    backward = _cancelled(definition, state)
+    found = undo_plan(definition, backward)
+    bases = (
+        services if services is not None else {name: each.url for name, each in definition.services.items()}
+    )
+    unsent = {
+        name: why for wave in found.waves for name in wave if (why := _unsendable(definition, backward, name))
+    }
+    waves = [
+        [_shown(definition, backward, name, bases) for name in wave if name not in unsent]
+        for wave in found.waves
+    ]
+    omitted = {each.name: each.why for each in found.omitted} | unsent
+    return {
+        "waves": [wave for wave in waves if wave],
+        "omitted": [{"step": name, "why": why} for name, why in omitted.items()],
+    }
+
+
+def _why_not(definition: SagaDefinition, state: SagaState) -> str | None:
+    """Return why nothing at all would be sent."""
+    if state.ended:
+        return f"the saga has ended: it is {state.status}"
+    if state.direction == "backward":
+        return None
+    if pivot_passed(definition, state):
+        return f"the pivot {definition.pivot} is done: the saga only goes forward"
+    if pivot_invoked(definition, state):
+        return f"the pivot {definition.pivot} may be taking effect: the saga cannot be cancelled now"
+    return None
+
+
+def _cancelled(definition: SagaDefinition, state: SagaState) -> SagaState:
+    if state.direction == "backward":
+        return state
+    at = state.updated_at
+    return decide(definition, evolve(state, e.SagaCancelled(at=at)), at).state
+
+
+def _unsendable(definition: SagaDefinition, state: SagaState, name: str) -> str | None:
+    """Return why a compensation that is owed would not be sent."""
+    unit = state.step(name)
+    failed = next(each.undo for each in footprints(definition, state) if each.name == name) is Undo.FAILED
+    if failed:
+        return "failed: a person has to decide"
+    runs = executor(definition.step(step_name(name)), "compensation")
+    if runs is None or isinstance(runs, Worker) or not unit.settled:
+        # What an action under way will leave for its compensation is not known yet.
+        return None
+    try:
+        render(definition, state, name, "compensation")
+    except NothingFound as nothing:
+        return f"it cannot be made and would be parked: nothing was found for {nothing.expression}"
+    except RequestTooLarge:
+        return "it cannot be made and would be parked: its request is over the limit"
+    return None
+
+
+def _shown(
+    definition: SagaDefinition, state: SagaState, name: str, bases: Mapping[str, str]
+) -> dict[str, Any]:
+    runs = executor(definition.step(step_name(name)), "compensation")
+    named: dict[str, Any] = {"step": name, "phase": "compensation"}
+    if runs is None:
+        return named | {"method": "saga", "url": f"{state.id}.{name}"}
+    if isinstance(runs, Worker):
+        return named | {"method": "worker", "url": runs.queue}
+    try:
+        request = render(definition, state, name, "compensation")
+        url = address(request, bases.get(request.service or ""))
+    except (NothingFound, RequestTooLarge):
+        url = None
+    return named | {"method": runs.method, "url": url}

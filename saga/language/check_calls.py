@@ -1,0 +1,206 @@
+"""What a call may be: where it goes, how it is written, how often it is tried."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+from saga.errors import Problem
+from saga.language.expressions import ExpressionInvalid
+from saga.language.model import Call, Retry, SagaDefinition, Step, Worker
+from saga.language.pointers import pointer
+from saga.language.syntax import has_expression, parts
+
+Problems: TypeAlias = Iterator[Problem]
+
+#: Longest time one attempt may take, in seconds.
+MAX_ATTEMPT = 86_400.0
+#: Shortest time between two questions about a pending call, in seconds.
+MIN_POLL = 0.01
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_DOTS = re.compile(r"(?:\.|%2[eE]){1,2}")
+_STATUS = re.compile(r"[2-5](?:[0-9]{2}|xx)")
+#: Headers that are the coordinator's own, in lower case.
+_OWN_HEADERS = frozenset({"idempotency-key", "traceparent", "tracestate", "host", "transfer-encoding"})
+#: How the names of others that are its own begin.
+_OWN_PREFIXES = ("saga-", "content-")
+
+
+def _error(at: str, detail: str) -> Problem:
+    return Problem(pointer=at, detail=detail)
+
+
+# --------------------------------------------------------------------------- services
+
+
+def check_services(definition: SagaDefinition, settings: frozenset[str] | None) -> Problems:
+    """Check base addresses, and that every service that is called has one."""
+    for name, service in definition.services.items():
+        yield from _check_address(service.url, pointer("services", name, "url"))
+        if service.key_lifetime == 0:
+            yield _error(pointer("services", name, "key_lifetime"), "must be longer than 0s")
+    reported = set(definition.services) | (settings or frozenset())
+    for at, call in _calls(definition):
+        if call.service is not None and call.service not in reported:
+            reported.add(call.service)
+            yield _unaddressed(call.service, f"{at}/service", offline=settings is None)
+
+
+def _unaddressed(name: str, at: str, *, offline: bool) -> Problem:
+    setting = f"SAGA_SERVICE_{name.upper()}"
+    return Problem(
+        pointer=at,
+        detail=f"service {name!r} has no address here: add it to 'services', or set {setting} at the server",
+        severity="warning" if offline else "error",
+    )
+
+
+def _calls(definition: SagaDefinition) -> Iterator[tuple[str, Call]]:
+    for at, step in enumerate(definition.steps):
+        if step.action is not None:
+            yield pointer("steps", at, "action"), step.action
+        if isinstance(step.compensation, Call):
+            yield pointer("steps", at, "compensation"), step.compensation
+
+
+def _check_address(url: str, at: str) -> Problems:
+    """Refuse an address that is not absolute, holds a password, or leaves something to input."""
+    if "${" in url:
+        yield _error(at, "an address is literal, so that input never chooses the host: put ${…} into 'path'")
+        return
+    try:
+        split = urlsplit(url)
+        hostname, _port = split.hostname, split.port
+    except ValueError as error:
+        yield _error(at, f"{url[:80]!r} is no address: {error}")
+        return
+    if split.scheme not in ("http", "https") or not hostname or not url.isprintable() or " " in url:
+        yield _error(at, f"{url[:80]!r} is no absolute address: write one as in http://127.0.0.1:9101")
+    elif "@" in split.netloc:
+        yield _error(at, "an address holds no user or password: send a header with ${secret.<name>}")
+    elif "?" in url or "#" in url:
+        yield _error(at, "an address ends before '?' and '#': put parameters into 'query'")
+
+
+# --------------------------------------------------------------------------- calls
+
+
+def check_calls(definition: SagaDefinition) -> Problems:
+    """Check every call and every retry policy."""
+    for at, step in enumerate(definition.steps):
+        late = definition.position(step.name) == "after"
+        here = pointer("steps", at)
+        if step.action is not None:
+            yield from _check_call(step.action, f"{here}/action", late=late)
+        if step.worker is not None:
+            yield from _check_attempts(step.worker, f"{here}/worker", late=late)
+        yield from _check_compensation(step, f"{here}/compensation")
+
+
+def _check_compensation(step: Step, at: str) -> Problems:
+    if isinstance(step.compensation, Call):
+        yield from _check_call(step.compensation, at, late=True)
+    elif isinstance(step.compensation, Worker):
+        yield from _check_attempts(step.compensation, f"{at}/worker", late=True)
+
+
+def _check_call(call: Call, at: str, *, late: bool) -> Problems:
+    yield from _check_target(call, at)
+    yield from _check_path(call, f"{at}/path")
+    yield from _check_query(call, f"{at}/query")
+    yield from _check_headers(call, at)
+    yield from _check_statuses(call, at)
+    yield from _check_attempts(call, at, late=late)
+    if call.refused_when is not None and not has_expression(call.refused_when):
+        yield _error(f"{at}/refused_when", "a condition holds an expression: write it as ${…}")
+    if call.pending.timeout == 0:
+        yield _error(f"{at}/pending/timeout", "must be longer than 0s")
+    if call.pending.poll < MIN_POLL:
+        yield _error(f"{at}/pending/poll", "must be 10ms or longer")
+
+
+def _check_target(call: Call, at: str) -> Problems:
+    if call.service is not None and call.url is not None:
+        yield _error(f"{at}/url", "a call goes to a service or to a url: remove one of the two")
+    if call.service is None and call.url is None:
+        yield _error(at, "say where the call goes: add 'service' or 'url'")
+    if call.url is not None:
+        yield from _check_address(call.url, f"{at}/url")
+
+
+def _literals(text: str) -> list[str] | None:
+    """Return the literal parts of a text; None when an expression is invalid, which is reported elsewhere."""
+    try:
+        return [part if isinstance(part, str) else "" for part in parts(text)]
+    except ExpressionInvalid:
+        return None
+
+
+def _check_path(call: Call, at: str) -> Problems:
+    literals = _literals(call.path)
+    if not call.path or literals is None:
+        return
+    if not call.path.startswith("/"):
+        yield _error(at, "a path begins with '/'")
+    if any("?" in literal for literal in literals):
+        yield _error(at, "a path holds no '?': put parameters into 'query', or write %3F")
+    if any("#" in literal for literal in literals):
+        yield _error(at, "a path holds no '#': write %23")
+    # A value stands for itself as "x": it is never empty and never a dot segment.
+    spelled = "".join(part if isinstance(part, str) else "x" for part in parts(call.path))
+    if any(_DOTS.fullmatch(segment) for segment in spelled.split("/")):
+        yield _error(at, "a path holds no segment '.' or '..': write the path it leads to")
+
+
+def _check_query(call: Call, at: str) -> Problems:
+    for name, value in call.query.items():
+        if not isinstance(value, str | int | float):
+            detail = "a parameter is text, a number or a boolean, or ${…} giving one"
+            yield _error(f"{at}{pointer(name)}", detail)
+
+
+def _check_headers(call: Call, at: str) -> Problems:
+    seen: set[str] = set()
+    for name, value in call.headers.items():
+        here = f"{at}{pointer('headers', name)}"
+        lower = name.lower()
+        if _TOKEN.fullmatch(name) is None:
+            yield _error(here, f"{name!r} is no header name (RFC 9110, section 5.1)")
+        if lower in _OWN_HEADERS or lower.startswith(_OWN_PREFIXES):
+            yield _error(here, f"the header {name!r} is set by the coordinator: remove it")
+        if lower in seen:
+            yield _error(here, f"the header {name!r} stands here twice: case makes no difference")
+        seen.add(lower)
+        if any(_CONTROL.search(literal) for literal in _literals(value) or ()):
+            yield _error(here, "a header's value holds no line break and no other control character")
+
+
+def _check_statuses(call: Call, at: str) -> Problems:
+    for code in call.on_status:
+        if _STATUS.fullmatch(code) is None:
+            detail = f"{code!r} is neither a final status (404) nor a class of them (5xx)"
+            yield _error(f"{at}{pointer('on_status', code)}", detail)
+
+
+# --------------------------------------------------------------------------- attempts
+
+
+def _check_attempts(call: Call | Worker, at: str, *, late: bool) -> Problems:
+    if not 0 < call.timeout <= MAX_ATTEMPT:
+        yield _error(f"{at}/timeout", "one attempt takes longer than 0s and at most 24h")
+    yield from _check_retry(call.retry, f"{at}/retry", late=late)
+
+
+def _check_retry(retry: Retry, at: str, *, late: bool) -> Problems:
+    if retry.within == 0:
+        yield _error(f"{at}/within", "must be longer than 0s")
+    if retry.max < retry.initial:
+        yield _error(f"{at}/max", "must not be shorter than 'initial', the first wait: raise it")
+    elif retry.initial == 0 and (late or retry.attempts is None):
+        # A late call is repeated for as long as 'within', however often that is: 'attempts' bounds only
+        # its refusals.
+        yield _error(f"{at}/initial", "without a bound on attempts a wait is longer than 0s: say how long")
