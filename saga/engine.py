@@ -19,7 +19,8 @@ from saga.changes import Seen
 from saga.core import entries as e
 from saga.core import views
 from saga.core.decider import Decision, Invoke, decide
-from saga.core.entries import Entry, encode
+from saga.core.encoding import encode
+from saga.core.entries import Entry
 from saga.core.journal import evolve
 from saga.core.messages import fold
 from saga.core.outcomes import Outcome

@@ -18,7 +18,8 @@ from saga.changes import Seen
 from saga.core import entries as e
 from saga.core import views
 from saga.core.decider import Decision, Invoke, decide
-from saga.core.entries import FORMAT, encode
+from saga.core.encoding import encode
+from saga.core.entries import FORMAT
 from saga.core.journal import evolve
 from saga.core.requests import scope
 from saga.core.state import SagaState

@@ -10,7 +10,8 @@ from pydantic_core import to_json
 
 from saga.catalogue import Catalogue
 from saga.changes import Seen, Watch
-from saga.core.entries import Entry, decode
+from saga.core.encoding import decode
+from saga.core.entries import Entry
 from saga.core.journal import replay
 from saga.core.messages import Callback, Told, fold_all, hear
 from saga.core.state import SagaState

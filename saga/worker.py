@@ -14,7 +14,8 @@ from saga.changes import Changes, Seen
 from saga.core import entries as e
 from saga.core import views
 from saga.core.decider import Invoke
-from saga.core.entries import FORMAT, Entry, decode, encode
+from saga.core.encoding import decode, encode
+from saga.core.entries import FORMAT, Entry
 from saga.core.journal import evolve, replay
 from saga.core.outcomes import Outcome, Uncertain
 from saga.core.state import SagaState

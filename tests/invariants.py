@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from saga.core import entries as e
 from saga.core.backward import compensatable
-from saga.core.entries import Entry, decode, encode
+from saga.core.encoding import decode, encode
+from saga.core.entries import Entry
 from saga.core.journal import evolve
 from saga.core.state import SagaState, Status, StepState, StepStatus, UndoStatus, step_name
 from saga.language.model import SagaDefinition

@@ -8,7 +8,8 @@ from typing import Any
 from compensations.plan import CompensationPlan, Footprint, plan_compensation
 from compensations.policy import Effect, Undo, owed, verdict
 from saga.core import entries as e
-from saga.core.entries import Cause, Entry
+from saga.core.entries import Entry
+from saga.core.entries.base import Cause
 from saga.core.forward import gathered, progress
 from saga.core.settlement import expired, lease_over
 from saga.core.state import InvocationState, SagaState, StepState, StepStatus, UndoStatus, step_name

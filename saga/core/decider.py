@@ -16,6 +16,7 @@ from pydantic_core import to_json
 from saga.core import backward, forward
 from saga.core import entries as e
 from saga.core.entries import Entry, Invoked
+from saga.core.entries.base import Cause, Via
 from saga.core.journal import evolve
 from saga.core.requests import REQUEST_LIMIT, Request, RequestTooLarge, render, scope
 from saga.core.settlement import Case, case, conclusion, executor, refusal
@@ -146,7 +147,7 @@ def _attempt(it: Case, now: float) -> Invoke | Entry:
         return _unmade(it, now, "size", f"the request has more than {REQUEST_LIMIT} bytes")
 
 
-def _unmade(it: Case, now: float, cause: e.Cause, detail: str) -> Entry:
+def _unmade(it: Case, now: float, cause: Cause, detail: str) -> Entry:
     if it.phase == "compensation" or it.invocation.doubt:
         return conclusion(it, now, cause, detail, doubt=it.invocation.doubt)
     return refusal(it, now, cause, detail)
@@ -182,7 +183,7 @@ def _payload(it: Case, template: Any) -> Any:
     return payload
 
 
-def _intent(it: Case, now: float, *, timeout: float, via: e.Via, digest: str) -> Invoked:
+def _intent(it: Case, now: float, *, timeout: float, via: Via, digest: str) -> Invoked:
     invocation = it.invocation
     again = invocation.deferred_until is not None
     return Invoked(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from saga.core import entries as e
-from saga.core.entries import Cause, Entry
+from saga.core.entries import Entry
+from saga.core.entries.base import Cause
 from saga.core.requests import scope
 from saga.core.settlement import case, conclusion, expired, lease_over, refusal, step_output, success
 from saga.core.state import Failure, SagaState, StepState, StepStatus, step_name

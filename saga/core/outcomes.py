@@ -31,7 +31,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 from saga.core.addresses import same_host
 from saga.core.backoff import parse_retry_after
 from saga.core.bodies import Read, read_json, read_text
-from saga.core.entries import Cause
+from saga.core.entries.base import Cause
 from saga.language.expressions import truth
 from saga.ports import Answer, Answered, NotSent, Phase
 

@@ -14,7 +14,8 @@ from pydantic_core import to_json
 
 from saga.core import entries as e
 from saga.core.backoff import delay, jitter
-from saga.core.entries import Cause, Entry
+from saga.core.entries import Entry
+from saga.core.entries.base import Cause
 from saga.core.outcomes import Deferred, NotExecuted, Outcome, Pending, Refused, Succeeded, Uncertain
 from saga.core.requests import call_of, scope
 from saga.core.state import InvocationState, SagaState, StepState, UndoStatus, step_name

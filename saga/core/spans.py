@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from saga.core import entries as e
-from saga.core.entries import Cause, Entry, Via
+from saga.core.entries import Entry
+from saga.core.entries.base import Cause, Via
 from saga.core.state import SagaState, Status, Trace
 from saga.core.tracing import attempt_span_id, outcome_span_id
 from saga.ports import Phase

@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from saga.core.entries import Cause, Via
+from saga.core.entries.base import Cause, Via
 from saga.ports import Phase
 
 Direction: TypeAlias = Literal["forward", "backward"]

@@ -7,7 +7,8 @@ from typing import Any, TypeAlias
 
 from pydantic_core import to_json
 
-from saga.core.entries import Entry, as_dict
+from saga.core.encoding import as_dict
+from saga.core.entries import Entry
 from saga.core.masking import Veil, masked, sensitive_of, veil
 from saga.core.requests import timestamp
 from saga.core.state import (

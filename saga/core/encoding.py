@@ -1,0 +1,61 @@
+"""Entries as JSON: how they are stored, and what the API shows of them."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+from saga.core.entries import KINDS, Entry
+from saga.errors import UnreadableJournal
+
+
+def _defaults(entry: type[Entry]) -> tuple[tuple[str, Any], ...]:
+    return tuple(
+        (item.name, item.default_factory() if item.default_factory is not MISSING else item.default)
+        for item in fields(entry)
+    )
+
+
+_FIELDS = {entry: _defaults(entry) for entry in KINDS.values()}
+_TUPLES = {
+    entry: tuple(item.name for item in fields(entry) if str(item.type).startswith("tuple"))
+    for entry in KINDS.values()
+}
+
+
+def as_dict(entry: Entry) -> dict[str, Any]:
+    """Return the entry as a JSON object without the members that have their default."""
+    shown: dict[str, Any] = {"kind": entry.kind}
+    for name, default in _FIELDS[type(entry)]:
+        value = getattr(entry, name)
+        if value is default:
+            continue
+        # A default that equals the value but has another type (0 and False) must be kept.
+        if value != default or type(value) is not type(default):
+            shown[name] = value
+    return shown
+
+
+def encode(entry: Entry) -> bytes:
+    """Return the entry as JSON."""
+    return to_json(as_dict(entry))
+
+
+def decode(body: bytes) -> Entry:
+    """Return the entry that :func:`encode` wrote.
+
+    Members that this release does not know are left out: a later release may have added them.
+    Raises :class:`~saga.errors.UnreadableJournal` for a kind that is not known and for anything else.
+    """
+    try:
+        members: dict[str, Any] = from_json(body, allow_inf_nan=False)
+        entry = KINDS[members.pop("kind")]
+        known = {name: members[name] for name, _ in _FIELDS[entry] if name in members}
+        for name in _TUPLES[entry]:
+            if name in known:
+                known[name] = tuple(known[name])
+        return entry(**known)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UnreadableJournal(f"an entry cannot be read: {type(error).__name__}: {error}") from error
