@@ -7,7 +7,7 @@ import heapq
 from collections.abc import Callable
 
 from saga.engine import Run
-from saga.ports import Clock
+from saga.ports.clock import Clock
 
 
 class Alarms:

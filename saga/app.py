@@ -27,7 +27,10 @@ from saga.intake import Intake
 from saga.invoker import HttpInvoker
 from saga.language.documents import MAX_BYTES
 from saga.membership import Membership
-from saga.ports import Clock, Invoker, NoTelemetry, Store, Telemetry
+from saga.ports.clock import Clock
+from saga.ports.invoker import Invoker
+from saga.ports.store import Store
+from saga.ports.telemetry import NoTelemetry, Telemetry
 from saga.post import Post
 from saga.sender import Sender
 from saga.sender import Settings as SenderSettings

@@ -10,7 +10,9 @@ from pydantic_core import from_json, to_json
 
 from saga.definition import SagaDefinition, load_definition, not_yet_executed, parse_definition
 from saga.errors import DefinitionInvalid, NotYetExecuted, Problem, UnreadableJournal
-from saga.ports import Clock, Store, StoredDefinition
+from saga.ports.clock import Clock
+from saga.ports.store import Store
+from saga.ports.stored import StoredDefinition
 
 #: Parsed definitions kept; a running saga holds its own besides.
 KEPT = 256

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from saga.core.state import SagaState
 from saga.definition import SagaDefinition
-from saga.ports import Clock
+from saga.ports.clock import Clock
 
 
 class Seen(NamedTuple):

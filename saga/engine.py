@@ -29,7 +29,11 @@ from saga.core.settlement import lost, pending_policy, settle
 from saga.core.state import SagaState, Status
 from saga.definition import SagaDefinition
 from saga.errors import LeaseLost, MessagesWaiting, StoreUnavailable, StoreUnknown
-from saga.ports import Append, Clock, Lease, Message, Phase, Record, Store, Telemetry
+from saga.language.fields import Phase
+from saga.ports.clock import Clock
+from saga.ports.store import Store
+from saga.ports.stored import Append, Lease, Message, Record
+from saga.ports.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,10 @@ from saga.definition import SagaDefinition
 from saga.errors import InputInvalid, Problem, SagaError, StoreUnknown
 from saga.language.expressions import NothingFound, evaluate
 from saga.language.schemas import validate
-from saga.ports import Clock, Existing, Lease, NewSaga, Record, Store, Telemetry
+from saga.ports.clock import Clock
+from saga.ports.store import Store
+from saga.ports.stored import Existing, Lease, NewSaga, Record
+from saga.ports.telemetry import Telemetry
 from saga.worker import Worker
 
 log = logging.getLogger(__name__)

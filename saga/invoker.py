@@ -5,9 +5,9 @@ One call is one request on the wire. What an HTTP client does beyond that by its
 * **A dropped connection is never answered by sending again.** aiohttp repeats PUT, DELETE and GET; a
   middleware takes those errors out of its sight. It does take another connection of the pool when the one it
   was given had gone bad *before* a byte was handed over, for then nothing has been sent.
-* **Certain or not.** :class:`~saga.ports.NotSent` is claimed only while no byte can have left: until the
+* **Certain or not.** :class:`~saga.ports.invoker.NotSent` is claimed only while no byte can have left: until the
   connection is made, TLS included, and the request is handed to it. Everything later that brings no
-  status is :class:`~saga.ports.NoAnswer`, a reset on a reused connection too: a participant that closes an
+  status is :class:`~saga.ports.invoker.NoAnswer`, a reset on a reused connection too: a participant that closes an
   idle connection and one that dies at work look the same from here.
 * **A stray answer is nobody's.** What a participant says on an idle connection (a 408 on its way out, a
   second answer) would be taken as the answer to the next request; such a connection is not used again.
@@ -46,7 +46,7 @@ from yarl import URL
 from saga.core.addresses import is_refused
 from saga.core.bodies import Collector, Fault, Unreadable
 from saga.core.headers import OURS, attempt_headers
-from saga.ports import Answer, Answered, Invocation, NoAnswer, NotSent, Poll
+from saga.ports.invoker import Answer, Answered, Invocation, NoAnswer, NotSent, Poll
 
 #: Seconds to make a connection in: resolving, connecting, TLS.
 CONNECT_TIMEOUT: Final = 3.0

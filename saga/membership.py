@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from saga.errors import StoreError
-from saga.ports import Clock, Store
+from saga.ports.clock import Clock
+from saga.ports.store import Store
 
 log = logging.getLogger(__name__)
 

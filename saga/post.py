@@ -18,7 +18,9 @@ from saga.core.state import SagaState
 from saga.core.tokens import Addressed
 from saga.definition import SagaDefinition
 from saga.errors import SagaError, StoreError
-from saga.ports import Clock, Message, Record, Store
+from saga.ports.clock import Clock
+from saga.ports.store import Store
+from saga.ports.stored import Message, Record
 from saga.worker import Worker
 
 #: Seconds a command's verdict is waited for.

@@ -13,7 +13,9 @@ from saga.core.tokens import Addressed, make_token
 from saga.core.tracing import traceparent_for
 from saga.definition import SagaDefinition
 from saga.language.expressions import SecretRef
-from saga.ports import Clock, Invocation, Invoker, Phase, Poll
+from saga.language.fields import Phase
+from saga.ports.clock import Clock
+from saga.ports.invoker import Invocation, Invoker, Poll
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,7 +70,7 @@ from saga.core.spans import SpanData, all_spans, spans
 from saga.core.state import SagaState
 from saga.core.tracing import Sample
 from saga.otel_settings import Batching, either, sampler_from, wanted
-from saga.ports import NoTelemetry, Telemetry
+from saga.ports.telemetry import NoTelemetry, Telemetry
 
 if TYPE_CHECKING:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest

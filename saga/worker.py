@@ -23,7 +23,10 @@ from saga.definition import SagaDefinition
 from saga.engine import Engine, PollDue, Result, Run, TakenOver, Turn
 from saga.errors import LeaseLost, MessagesWaiting, StoreError, UnreadableJournal
 from saga.membership import Membership
-from saga.ports import Append, Claimed, Clock, Lease, Record, Store, Telemetry
+from saga.ports.clock import Clock
+from saga.ports.store import Store
+from saga.ports.stored import Append, Claimed, Lease, Record
+from saga.ports.telemetry import Telemetry
 from saga.sender import Sender
 from saga.slots import Slots
 

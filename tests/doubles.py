@@ -11,7 +11,9 @@ from pydantic_core import to_json
 from saga.catalogue import Catalogue
 from saga.definition import SagaDefinition, parse_definition
 from saga.intake import Intake, Start
-from saga.ports import Answer, Answered, Invocation, NoTelemetry, Poll, Store
+from saga.ports.invoker import Answer, Answered, Invocation, Poll
+from saga.ports.store import Store
+from saga.ports.telemetry import NoTelemetry
 from saga.post import Post
 from saga.sender import Sender, Settings
 from saga.stores.memory import MemoryStore

@@ -16,7 +16,8 @@ from enum import Enum
 from typing import TypeVar
 
 from saga.errors import StoreUnavailable, StoreUnknown
-from saga.ports import (
+from saga.ports.store import Store
+from saga.ports.stored import (
     Append,
     Claimed,
     Counters,
@@ -29,7 +30,6 @@ from saga.ports import (
     NodeRow,
     Query,
     Record,
-    Store,
     StoredDefinition,
 )
 
@@ -109,7 +109,7 @@ def never(_method: str) -> Fault | None:
 
 
 class FaultyStore:
-    """A :class:`~saga.ports.Store` that does what the one inside it does, unless the plan says otherwise.
+    """A :class:`~saga.ports.store.Store` that does what the one inside it does, unless the plan says otherwise.
 
     ``plan`` may be changed at any time. ``sleep`` is how a slow call waits, for ``delay`` seconds; a test with
     virtual time hands in its own.

@@ -22,8 +22,9 @@ from saga.core.outcomes import Outcome, Refused, Succeeded
 from saga.core.settlement import child_started, lost, settle
 from saga.core.state import SagaState, Status, StepStatus, UndoStatus, step_name
 from saga.definition import parse_definition
+from saga.language.fields import Phase
 from saga.language.model import SagaDefinition
-from saga.ports import Message, Phase
+from saga.ports.stored import Message
 from tests.invariants import check_entry, check_journal
 from tests.visits import Transition, transitions
 

@@ -14,8 +14,8 @@ from saga.core.decider import Decision
 from saga.core.entries import Entry
 from saga.core.outcomes import Deferred, NotExecuted, Outcome, Pending, Refused, Succeeded, Uncertain
 from saga.core.state import Failure, SagaState, StepState
+from saga.language.fields import Phase
 from saga.language.model import SagaDefinition
-from saga.ports import Phase
 from tests.driver import START, Wire, World
 
 #: Answers of participants, by the word a test uses for them.

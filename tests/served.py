@@ -14,7 +14,9 @@ from aiohttp import web
 
 from saga.api import keys
 from saga.app import build_app
-from saga.ports import Answer, Clock, Invocation, Store
+from saga.ports.clock import Clock
+from saga.ports.invoker import Answer, Invocation
+from saga.ports.store import Store
 from saga.settings import Settings
 from tests.doubles import ScriptedInvoker, said, settle_down
 

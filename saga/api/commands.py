@@ -18,7 +18,7 @@ from saga.core import entries as e
 from saga.core.commands import Command
 from saga.core.messages import SIGNAL_LIMIT
 from saga.errors import Problem
-from saga.ports import Message
+from saga.ports.stored import Message
 
 COMMANDS: Final[tuple[str, ...]] = get_args(Command)
 #: Members of a command's body besides its reason.

@@ -16,7 +16,7 @@ from saga.core import views
 from saga.definition import SagaDefinition
 from saga.errors import DefinitionInvalid, Problem
 from saga.language.fields import NAME
-from saga.ports import StoredDefinition
+from saga.ports.stored import StoredDefinition
 
 _NAME: Final = re.compile(NAME)
 #: Parameters of a PUT, and of one definition.

@@ -9,7 +9,10 @@ from aiohttp import web
 
 from saga.catalogue import Catalogue
 from saga.intake import Intake
-from saga.ports import Clock, Invoker, Store, Telemetry
+from saga.ports.clock import Clock
+from saga.ports.invoker import Invoker
+from saga.ports.store import Store
+from saga.ports.telemetry import Telemetry
 from saga.post import Post
 from saga.settings import Settings
 from saga.worker import Worker

@@ -18,7 +18,7 @@ from saga.core import simulate, views
 from saga.core.journal import replay
 from saga.core.masking import veil
 from saga.core.state import Status
-from saga.ports import Listed, Query
+from saga.ports.stored import Listed, Query
 from saga.post import Loaded
 
 #: Parameters of one saga.

@@ -13,8 +13,8 @@ from saga.core.entries.base import Cause
 from saga.core.forward import gathered, progress
 from saga.core.settlement import expired, lease_over
 from saga.core.state import InvocationState, SagaState, StepState, StepStatus, UndoStatus, step_name
+from saga.language.fields import Phase
 from saga.language.model import SagaDefinition, Step
-from saga.ports import Phase
 
 _EFFECTS = {
     StepStatus.PENDING: Effect.NEVER_INVOKED,

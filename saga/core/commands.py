@@ -16,8 +16,8 @@ from saga.core.entries import Entry
 from saga.core.settlement import OUTPUT_LIMIT
 from saga.core.state import SagaState, Status, StepState, StepStatus, UndoStatus, step_name
 from saga.core.timers import pivot_invoked, pivot_passed
+from saga.language.fields import Phase
 from saga.language.model import SagaDefinition
-from saga.ports import Phase
 
 Command: TypeAlias = Literal["pause", "resume", "cancel", "retry", "skip", "resolve", "abandon"]
 

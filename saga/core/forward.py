@@ -13,8 +13,8 @@ from saga.core.state import Failure, SagaState, StepState, StepStatus, step_name
 from saga.core.timers import deadline, pivot_passed
 from saga.language.durations import parse_duration, parse_time
 from saga.language.expressions import NothingFound, evaluate, evaluate_members, truth
+from saga.language.fields import Phase
 from saga.language.model import SagaDefinition, Step
-from saga.ports import Phase
 
 #: Instances a ``for_each`` may have.
 INSTANCE_LIMIT = 1000

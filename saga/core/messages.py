@@ -19,8 +19,9 @@ from saga.core.journal import evolve
 from saga.core.outcomes import Refused, Succeeded, callback_outcome
 from saga.core.settlement import Case, case, conclusion, executor, settle, step_output, success
 from saga.core.state import InvocationState, SagaState, Status, StepState, StepStatus, UndoStatus, step_name
+from saga.language.fields import Phase
 from saga.language.model import Call, SagaDefinition
-from saga.ports import Message, Phase
+from saga.ports.stored import Message
 
 #: Signals of one name that may wait.
 SIGNAL_LIMIT = 100

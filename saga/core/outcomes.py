@@ -33,7 +33,8 @@ from saga.core.backoff import parse_retry_after
 from saga.core.bodies import Read, read_json, read_text
 from saga.core.entries.base import Cause
 from saga.language.expressions import truth
-from saga.ports import Answer, Answered, NotSent, Phase
+from saga.language.fields import Phase
+from saga.ports.invoker import Answer, Answered, NotSent
 
 #: Characters of a detail.
 MAX_DETAIL: Final = 500

@@ -26,8 +26,8 @@ from saga.language.expressions import (
     evaluate_path,
     without_members,
 )
+from saga.language.fields import Phase
 from saga.language.model import Call, SagaDefinition
-from saga.ports import Phase
 
 #: Bytes a request body may have.
 REQUEST_LIMIT = 1024 * 1024

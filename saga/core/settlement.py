@@ -20,10 +20,9 @@ from saga.core.outcomes import Deferred, NotExecuted, Outcome, Pending, Refused,
 from saga.core.requests import call_of, scope
 from saga.core.state import InvocationState, SagaState, StepState, UndoStatus, step_name
 from saga.language.expressions import evaluate_members
-from saga.language.fields import Position
+from saga.language.fields import Phase, Position
 from saga.language.model import Call, Retry, SagaDefinition, Step, Worker
 from saga.language.model import Pending as PendingPolicy
-from saga.ports import Phase
 
 #: Bytes the stored output of a step may have, as JSON.
 OUTPUT_LIMIT = 256 * 1024

@@ -24,9 +24,8 @@ from saga.core.state import SagaState, Status, StepStatus, step_name
 from saga.core.timers import pivot_invoked, pivot_passed
 from saga.errors import SagaError
 from saga.language.expressions import NothingFound
-from saga.language.fields import DOCUMENT
+from saga.language.fields import DOCUMENT, Phase
 from saga.language.model import SagaDefinition, Worker
-from saga.ports import Phase
 
 #: Turns after which a simulation is given up; the longest policies need some hundred.
 _TURNS = 10_000

@@ -24,7 +24,7 @@ from saga.core.entries import Entry
 from saga.core.entries.base import Cause, Via
 from saga.core.state import SagaState, Status, Trace
 from saga.core.tracing import attempt_span_id, outcome_span_id
-from saga.ports import Phase
+from saga.language.fields import Phase
 
 Kind: TypeAlias = Literal["client", "internal"]
 SpanStatus: TypeAlias = Literal["ok", "error", "unset"]

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from saga.core.entries.base import Cause, Via
-from saga.ports import Phase
+from saga.language.fields import Phase
 
 Direction: TypeAlias = Literal["forward", "backward"]
 Value = TypeVar("Value")

@@ -22,7 +22,7 @@ from saga.core.state import (
 )
 from saga.core.transitions import PARKED_TRANSITIONS, STEP_TRANSITIONS, UNDO_TRANSITIONS
 from saga.errors import IllegalEntry
-from saga.ports import Phase
+from saga.language.fields import Phase
 
 
 def _action_status(step: StepState, entry: Entry, wanted: StepStatus | None = None) -> StepStatus:

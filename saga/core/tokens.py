@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 
-from saga.ports import Phase
+from saga.language.fields import Phase
 
 _PHASES: dict[str, Phase] = {"a": "action", "c": "compensation"}
 _LETTERS: dict[Phase, str] = {"action": "a", "compensation": "c"}

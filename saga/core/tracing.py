@@ -15,7 +15,7 @@ from hashlib import blake2b
 from typing import TypeAlias
 
 from saga.core.state import Trace
-from saga.ports import Phase
+from saga.language.fields import Phase
 
 #: Characters of a tracestate that are passed on; a longer one is dropped (W3C asks for at least 512).
 TRACESTATE_LIMIT = 512

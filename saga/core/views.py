@@ -23,7 +23,7 @@ from saga.core.state import (
     step_name,
 )
 from saga.definition import SagaDefinition, Step
-from saga.ports import Summary
+from saga.ports.stored import Summary
 
 #: Members of entries that hold times; shown as RFC 3339.
 _TIMES = frozenset({"at", "next_at", "until", "start_at", "deadline", "due"})

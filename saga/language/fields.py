@@ -33,6 +33,9 @@ Kind: TypeAlias = Literal["action", "wait", "signal", "saga", "worker", "fail"]
 #: Every kind of step, in the order they are looked for.
 KINDS: tuple[Kind, ...] = ("action", "wait", "signal", "saga", "worker", "fail")
 
+#: Which of a step's two calls.
+Phase: TypeAlias = Literal["action", "compensation"]
+#: Where a step stands to the pivot.
 Position: TypeAlias = Literal["before", "pivot", "after"]
 Verdict: TypeAlias = Literal["succeeded", "refused", "retry", "uncertain", "pending"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from saga.errors import LeaseLost, MessagesWaiting
-from saga.ports import (
+from saga.ports.stored import (
     EXPORT_OWNER,
     INBOX_LIMIT,
     Append,
@@ -86,7 +86,7 @@ class _Name:
 
 
 class MemoryStore:
-    """Sagas for tests and trials; satisfies :class:`~saga.ports.Store`."""
+    """Sagas for tests and trials; satisfies :class:`~saga.ports.store.Store`."""
 
     def __init__(self, *, shared: bool = False) -> None:
         """Make an empty store; ``shared`` says that several coordinators of this process will use it."""
@@ -120,14 +120,14 @@ class MemoryStore:
         return await never
 
     async def secret(self, name: str, fresh: bytes) -> bytes:
-        """See :meth:`saga.ports.Store.secret`."""
+        """See :meth:`saga.ports.store.Store.secret`."""
         self.counters.commits += name not in self._secrets
         return self._secrets.setdefault(name, fresh)
 
     # definitions
 
     async def put_definition(self, name: str, document: bytes, at: float) -> tuple[StoredDefinition, bool]:
-        """See :meth:`saga.ports.Store.put_definition`."""
+        """See :meth:`saga.ports.store.Store.put_definition`."""
         known = self._names.setdefault(name, _Name())
         if known.versions and not known.deleted and known.versions[-1].document == document:
             return known.versions[-1], False
@@ -139,7 +139,7 @@ class MemoryStore:
         return stored, True
 
     async def delete_definition(self, name: str) -> bool:
-        """See :meth:`saga.ports.Store.delete_definition`."""
+        """See :meth:`saga.ports.store.Store.delete_definition`."""
         known = self._names.get(name)
         if known is None or known.deleted:
             return False
@@ -148,24 +148,24 @@ class MemoryStore:
         return True
 
     async def definition(self, name: str, version: int | None = None) -> StoredDefinition | None:
-        """See :meth:`saga.ports.Store.definition`."""
+        """See :meth:`saga.ports.store.Store.definition`."""
         known = self._names.get(name, _Name())
         wanted = len(known.versions) if version is None else version
         return known.shown(known.versions[wanted - 1]) if 1 <= wanted <= len(known.versions) else None
 
     async def definitions(self) -> Sequence[StoredDefinition]:
-        """See :meth:`saga.ports.Store.definitions`."""
+        """See :meth:`saga.ports.store.Store.definitions`."""
         return [known.versions[-1] for _, known in sorted(self._names.items()) if not known.deleted]
 
     async def versions(self, name: str) -> Sequence[StoredDefinition]:
-        """See :meth:`saga.ports.Store.versions`."""
+        """See :meth:`saga.ports.store.Store.versions`."""
         known = self._names.get(name, _Name())
         return [known.shown(stored) for stored in known.versions]
 
     # sagas: whoever starts or owns one
 
     async def start(self, saga: NewSaga) -> Existing | None:
-        """See :meth:`saga.ports.Store.start`."""
+        """See :meth:`saga.ports.store.Store.start`."""
         if there := self._sagas.get(saga.id):
             return Existing(id=there.id, start_key=there.start_key, fingerprint=there.fingerprint)
         kept = _Saga(
@@ -186,7 +186,7 @@ class MemoryStore:
         return None
 
     async def claim(self, node: str, limit: int, now: float) -> Sequence[Claimed]:
-        """See :meth:`saga.ports.Store.claim`."""
+        """See :meth:`saga.ports.store.Store.claim`."""
         due = [saga for saga in self._due.values() if saga.inbox or saga.is_due(now)]
         due.sort(key=_longest_due)
         new = [saga for saga in due if saga.fence == 0 and saga.is_due(now)]
@@ -197,12 +197,12 @@ class MemoryStore:
         return [self._give(saga, node) for saga in sorted(chosen, key=_longest_due)]
 
     async def take(self, saga_id: str, node: str) -> Claimed | None:
-        """See :meth:`saga.ports.Store.take`."""
+        """See :meth:`saga.ports.store.Store.take`."""
         saga = self._sagas.get(saga_id)
         return None if saga is None or saga.owner is not None else self._give(saga, node)
 
     async def append(self, lease: Lease, batch: Append) -> Lease:
-        """See :meth:`saga.ports.Store.append`."""
+        """See :meth:`saga.ports.store.Store.append`."""
         saga = self._sagas.get(lease.saga_id)
         if saga is None or not saga.is_leased(lease):
             raise LeaseLost(f"{lease.saga_id} is no longer held as {lease}")
@@ -222,13 +222,13 @@ class MemoryStore:
         return replace(lease, fence=saga.fence, seq=len(saga.entries))
 
     async def next_due(self) -> float | None:
-        """See :meth:`saga.ports.Store.next_due`."""
+        """See :meth:`saga.ports.store.Store.next_due`."""
         return min((saga.due_at for saga in self._due.values() if saga.due_at is not None), default=None)
 
     # the inbox
 
     async def deliver(self, saga_id: str, message: Message) -> Delivered:
-        """See :meth:`saga.ports.Store.deliver`."""
+        """See :meth:`saga.ports.store.Store.deliver`."""
         saga = self._sagas.get(saga_id)
         if saga is None:
             return Delivered(result="unknown")
@@ -243,27 +243,27 @@ class MemoryStore:
         return Delivered(result="new", owner=saga.owner)
 
     async def messages(self, saga_id: str) -> Sequence[Message]:
-        """See :meth:`saga.ports.Store.messages`."""
+        """See :meth:`saga.ports.store.Store.messages`."""
         saga = self._sagas.get(saga_id)
         return [] if saga is None else list(saga.inbox.values())
 
     async def inboxes(self, node: str) -> Sequence[str]:
-        """See :meth:`saga.ports.Store.inboxes`."""
+        """See :meth:`saga.ports.store.Store.inboxes`."""
         return sorted(saga.id for saga in self._owned_by(node) if saga.inbox)
 
     async def owned(self, node: str) -> Sequence[str]:
-        """See :meth:`saga.ports.Store.owned`."""
+        """See :meth:`saga.ports.store.Store.owned`."""
         return sorted(saga.id for saga in self._owned_by(node))
 
     # reading
 
     async def load(self, saga_id: str) -> Record | None:
-        """See :meth:`saga.ports.Store.load`."""
+        """See :meth:`saga.ports.store.Store.load`."""
         saga = self._sagas.get(saga_id)
         return None if saga is None else saga.record()
 
     async def list(self, query: Query) -> Sequence[Listed]:
-        """See :meth:`saga.ports.Store.list`."""
+        """See :meth:`saga.ports.store.Store.list`."""
         found = sorted(
             (saga for saga in self._sagas.values() if _matches(saga, query)), key=_place, reverse=True
         )
@@ -275,12 +275,12 @@ class MemoryStore:
     # nodes
 
     async def join(self, node: str) -> None:
-        """See :meth:`saga.ports.Store.join`."""
+        """See :meth:`saga.ports.store.Store.join`."""
         self._nodes.setdefault(node, NodeRow(id=node, beat=0, dead=False))
         self.counters.commits += 1
 
     async def beat(self, node: str, beat: int) -> bool:
-        """See :meth:`saga.ports.Store.beat`."""
+        """See :meth:`saga.ports.store.Store.beat`."""
         row = self._nodes.get(node)
         if row is None or row.dead:
             return False
@@ -289,11 +289,11 @@ class MemoryStore:
         return True
 
     async def nodes(self) -> Sequence[NodeRow]:
-        """See :meth:`saga.ports.Store.nodes`."""
+        """See :meth:`saga.ports.store.Store.nodes`."""
         return [self._nodes[node] for node in sorted(self._nodes)]
 
     async def bury(self, node: str, beat: int) -> bool:
-        """See :meth:`saga.ports.Store.bury`."""
+        """See :meth:`saga.ports.store.Store.bury`."""
         row = self._nodes.get(node)
         if row is None or row.beat != beat:
             return False
@@ -302,7 +302,7 @@ class MemoryStore:
         return True
 
     async def release_dead(self) -> int:
-        """See :meth:`saga.ports.Store.release_dead`."""
+        """See :meth:`saga.ports.store.Store.release_dead`."""
         living = {row.id for row in self._nodes.values() if not row.dead}
         orphans = [saga for saga in self._owned.values() if not _is_alive(saga.owner, living)]
         for saga in orphans:
@@ -311,7 +311,7 @@ class MemoryStore:
         return len(orphans)
 
     async def leave(self, node: str) -> None:
-        """See :meth:`saga.ports.Store.leave`."""
+        """See :meth:`saga.ports.store.Store.leave`."""
         self._release(self._owned_by(node))
         self._nodes.pop(node, None)
 

@@ -19,7 +19,7 @@ from functools import cache
 from itertools import chain
 from typing import TypeAlias, TypeGuard
 
-from saga.ports import Append, Existing, Lease, NewSaga
+from saga.ports.stored import Append, Existing, Lease, NewSaga
 from saga.stores import sqlite_writes
 from saga.stores.sqlite_queue import Write
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from saga.errors import StoreUnavailable
-from saga.ports import Listed, Message, NodeRow, Query, Record, StoredDefinition, Summary
+from saga.ports.stored import Listed, Message, NodeRow, Query, Record, StoredDefinition, Summary
 from saga.stores.sqlite_file import connect_reader
 
 T = TypeVar("T")

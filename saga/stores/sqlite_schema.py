@@ -13,7 +13,7 @@ APPLICATION_ID = 0x53414741
 
 _FIRST = (
     # Head of a saga and what lists show; `n` is its row, `seq` its last entry, `inbox` how many messages wait.
-    # held_by: the last owner, whose fence need not rise when it comes back. due_at: see saga.ports.
+    # held_by: the last owner, whose fence need not rise when it comes back. due_at: see saga.ports.store.
     """CREATE TABLE sagas (
         n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
         owner TEXT, held_by TEXT, fence INTEGER NOT NULL, seq INTEGER NOT NULL,

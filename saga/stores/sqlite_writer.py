@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from saga.errors import StoreError, StoreUnavailable, StoreUnknown
-from saga.ports import Counters
+from saga.ports.stored import Counters
 from saga.stores.sqlite_bulk import do
 from saga.stores.sqlite_file import BUSY_SECONDS, Names
 from saga.stores.sqlite_queue import Counted, Rank, Write, WriteQueue

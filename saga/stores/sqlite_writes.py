@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 
 from saga.errors import LeaseLost, MessagesWaiting
-from saga.ports import (
+from saga.ports.stored import (
     EXPORT_OWNER,
     INBOX_LIMIT,
     Append,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from saga.ports import Store
+from saga.ports.store import Store
 from saga.stores.memory import MemoryStore
 from saga.stores.sqlite import SqliteStore
 from tests.contract.values import NODE, OTHER

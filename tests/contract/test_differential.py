@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from saga.errors import SagaError
-from saga.ports import Lease, Query, SagaStatus, Store
+from saga.ports.store import Store
+from saga.ports.stored import Lease, Query, SagaStatus
 from saga.stores.memory import MemoryStore
 from saga.stores.sqlite import SqliteStore
 from tests.contract.values import batch, message, new_saga, summary

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from saga.errors import LeaseLost, MessagesWaiting, StoreUnavailable, StoreUnknown
-from saga.ports import (
+from saga.ports.store import Store
+from saga.ports.stored import (
     EXPORT_OWNER,
     INBOX_LIMIT,
     Delivered,
@@ -19,7 +20,6 @@ from saga.ports import (
     NodeRow,
     Query,
     SagaStatus,
-    Store,
 )
 from tests.contract.values import NODE, OTHER, batch, message, new_saga, one_turn, owned_saga, summary
 from tests.doubles_store import Fault, FaultyStore, scripted, seeded

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from saga.ports import Append, Lease, Message, NewSaga, SagaStatus, Store, Summary
+from saga.ports.store import Store
+from saga.ports.stored import Append, Lease, Message, NewSaga, SagaStatus, Summary
 
 NODE = "node-a"
 OTHER = "node-b"

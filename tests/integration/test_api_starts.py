@@ -12,7 +12,7 @@ import pytest
 
 from saga.api import keys
 from saga.errors import StoreUnavailable, StoreUnknown
-from saga.ports import Delivered, Existing, Message, NewSaga, Record
+from saga.ports.stored import Delivered, Existing, Message, NewSaga, Record
 from saga.stores.memory import MemoryStore
 from saga.stores.sqlite import SqliteStore
 from tests.doubles import said

@@ -12,7 +12,7 @@ from aiohttp import web
 from saga.api import keys
 from saga.app import build_app, drain, make_store
 from saga.errors import SettingsInvalid, StoreUnavailable, StoreUnusable
-from saga.ports import NoTelemetry
+from saga.ports.telemetry import NoTelemetry
 from saga.server import FAILED, until_stopped
 from saga.settings import Settings
 from saga.stores.memory import MemoryStore

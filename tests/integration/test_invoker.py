@@ -26,7 +26,7 @@ import pytest
 
 from saga.core.bodies import BODY_LIMIT
 from saga.invoker import HttpInvoker
-from saga.ports import Answer, Answered, Invocation, NoAnswer, NotSent, Poll
+from saga.ports.invoker import Answer, Answered, Invocation, NoAnswer, NotSent, Poll
 
 ROOT: Final = Path(__file__).parents[2]
 METHODS: Final = ("POST", "PUT", "DELETE", "GET", "PATCH", "HEAD")

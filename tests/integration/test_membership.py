@@ -8,7 +8,7 @@ import pytest
 
 from saga.errors import StoreUnavailable
 from saga.membership import Membership
-from saga.ports import Message
+from saga.ports.stored import Message
 from saga.stores.memory import MemoryStore
 from tests.doubles import Coordinator, ScriptedInvoker, VirtualClock, said, settle_down
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saga.errors import LeaseLost, MessagesWaiting, StoreError, StoreUnavailable
-from saga.ports import Append, Existing, Lease, NewSaga, Summary
+from saga.ports.stored import Append, Existing, Lease, NewSaga, Summary
 from saga.stores.sqlite import SqliteStore
 from tests.contract.values import NODE, OTHER, batch, message, new_saga, owned_saga, summary
 from tests.doubles_sqlite import Broken, Hold, opened

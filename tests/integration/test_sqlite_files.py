@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from saga.errors import LeaseLost, StoreError, StoreUnavailable, StoreUnknown, StoreUnusable
-from saga.ports import Query
+from saga.ports.stored import Query
 from saga.stores.sqlite import SqliteStore
 from saga.stores.sqlite_schema import APPLICATION_ID, FORMAT
 from tests.contract.values import NODE, OTHER, batch, new_saga, owned_saga
@@ -264,7 +264,7 @@ async def test_a_second_store_is_kept_out(path: Path) -> None:
 
 CHILD = """
 import asyncio, sys
-from saga.ports import Append
+from saga.ports.stored import Append
 from saga.stores.sqlite import SqliteStore
 from tests.doubles_sqlite import opened, ask
 from tests.contract.values import NODE, batch, message, new_saga, owned_saga

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from saga.errors import LeaseLost
-from saga.ports import Lease, Query
+from saga.ports.stored import Lease, Query
 from saga.stores import sqlite_bulk, sqlite_reads, sqlite_writes
 from saga.stores.sqlite_bulk import Appending, Starting
 from tests.contract.values import NODE, batch, message, new_saga, owned_saga, summary

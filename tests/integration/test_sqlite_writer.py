@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from saga.errors import StoreError, StoreUnavailable, StoreUnknown
-from saga.ports import Query
+from saga.ports.stored import Query
 from saga.stores import sqlite_queue, sqlite_reads, sqlite_writer
 from saga.stores.sqlite import SqliteStore
 from saga.stores.sqlite_queue import Rank

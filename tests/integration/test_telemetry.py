@@ -16,7 +16,7 @@ from saga.core.journal import evolve
 from saga.core.state import SagaState
 from saga.core.tracing import attempt_span_id
 from saga.otel_settings import sampler_from
-from saga.ports import NoTelemetry
+from saga.ports.telemetry import NoTelemetry
 from saga.telemetry import OtlpTelemetry, telemetry_from
 from tests.otlp_sink import OtlpSink
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic_core import to_json
 
-from saga.ports import Answer, Invocation, Message, NoAnswer, NotSent
+from saga.ports.invoker import Answer, Invocation, NoAnswer, NotSent
+from saga.ports.stored import Message
 from saga.stores.memory import MemoryStore
 from saga.worker import Limits
 from tests.doubles import Coordinator, ScriptedInvoker, said, settle_down

@@ -7,7 +7,7 @@ import pytest
 from saga.core import entries as e
 from saga.core.journal import replay
 from saga.core.messages import Callback, fold_all, hear
-from saga.ports import Message
+from saga.ports.stored import Message
 from tests.driver import START, World, call, defined, step
 from tests.sentences import ACCEPTED, DECLARED_NO, DOUBT, NO, Story, given, yes
 

@@ -25,7 +25,8 @@ from saga.core.outcomes import (
     classify,
     poll_outcome,
 )
-from saga.ports import Answer, Answered, NoAnswer, NotSent, Phase
+from saga.language.fields import Phase
+from saga.ports.invoker import Answer, Answered, NoAnswer, NotSent
 
 FAULTS: Final[tuple[Fault | None, ...]] = (None, "cut")
 URL: Final = "http://flights.example:9101/reservations/s1?x=1"

@@ -23,7 +23,7 @@ from saga.core.tracing import (
     traceparent_for,
 )
 from saga.otel_settings import Batching, sampler_from, wanted
-from saga.ports import NoTelemetry
+from saga.ports.telemetry import NoTelemetry
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 CLIENT = "00f067aa0ba902b7"

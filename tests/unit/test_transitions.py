@@ -31,7 +31,7 @@ from saga.core.transitions import (
     UNDO_TRANSITIONS,
 )
 from saga.errors import IllegalEntry
-from saga.ports import Phase
+from saga.language.fields import Phase
 from tests.visits import Transition, all_transitions, transitions
 
 _OPEN = InvocationState(attempts=1, open=Open(since=0.0, timeout=10.0, via="http"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from saga.core.entries.base import Entry, OfAttempt, Via
-from saga.ports import Phase
+from saga.language.fields import Phase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
-from saga.ports import Phase
+from saga.language.fields import Phase
 
 #: How an invocation is carried out.
 Via: TypeAlias = Literal["http", "worker", "child"]

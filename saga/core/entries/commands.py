@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from saga.core.entries.base import Commanded
-from saga.ports import Phase
+from saga.language.fields import Phase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

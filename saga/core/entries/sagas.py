@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from saga.core.entries.base import Cause, Entry
-from saga.ports import Phase
+from saga.language.fields import Phase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
