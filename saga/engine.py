@@ -18,14 +18,15 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 from saga.changes import Seen
 from saga.core import entries as e
 from saga.core import views
+from saga.core.case import case as case_of
+from saga.core.case import pending_policy
 from saga.core.decider import Decision, Invoke, decide
 from saga.core.encoding import encode
 from saga.core.entries import Entry
 from saga.core.journal import evolve
 from saga.core.messages import fold
 from saga.core.outcomes import Outcome
-from saga.core.settlement import case as case_of
-from saga.core.settlement import lost, pending_policy, settle
+from saga.core.settlement import lost, settle
 from saga.core.state import SagaState, Status
 from saga.definition import SagaDefinition
 from saga.errors import LeaseLost, MessagesWaiting, StoreUnavailable, StoreUnknown

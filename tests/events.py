@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 from saga.core import entries as e
+from saga.core.case import executor
 from saga.core.outcomes import NotExecuted, Pending, Refused, Succeeded, Uncertain
-from saga.core.settlement import executor
 from saga.core.state import SagaState, Status, StepState, StepStatus, UndoStatus, step_name
 from saga.language.model import Call
 from tests.driver import Wire, World

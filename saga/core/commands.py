@@ -12,8 +12,8 @@ from typing import Any, Literal, TypeAlias
 from pydantic_core import to_json
 
 from saga.core import entries as e
+from saga.core.conclusions import OUTPUT_LIMIT
 from saga.core.entries import Entry
-from saga.core.settlement import OUTPUT_LIMIT
 from saga.core.state import SagaState, Status, StepState, StepStatus, UndoStatus, step_name
 from saga.core.timers import pivot_invoked, pivot_passed
 from saga.language.fields import Phase

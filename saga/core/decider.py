@@ -15,11 +15,12 @@ from pydantic_core import to_json
 
 from saga.core import backward, forward
 from saga.core import entries as e
+from saga.core.case import Case, case, executor
+from saga.core.conclusions import conclusion, refusal
 from saga.core.entries import Entry, Invoked
 from saga.core.entries.base import Cause, Via
 from saga.core.journal import evolve
 from saga.core.requests import REQUEST_LIMIT, Request, RequestTooLarge, render, scope
-from saga.core.settlement import Case, case, conclusion, executor, refusal
 from saga.core.state import SagaState, Status
 from saga.core.timers import overdue, wake_at
 from saga.errors import SagaError

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from saga.core import entries as e
+from saga.core.case import case
+from saga.core.conclusions import conclusion, refusal, step_output, success
 from saga.core.entries import Entry
 from saga.core.entries.base import Cause
 from saga.core.requests import scope
-from saga.core.settlement import case, conclusion, expired, lease_over, refusal, step_output, success
+from saga.core.settlement import expired, lease_over
 from saga.core.state import Failure, SagaState, StepState, StepStatus, step_name
 from saga.core.timers import deadline, pivot_passed
 from saga.language.durations import parse_duration, parse_time

@@ -13,11 +13,13 @@ from typing import Any, Literal, TypeAlias
 from pydantic_core import from_json, to_json
 
 from saga.core import entries as e
+from saga.core.case import Case, case, executor
 from saga.core.commands import Asked, judge
+from saga.core.conclusions import conclusion, step_output, success
 from saga.core.entries import Entry
 from saga.core.journal import evolve
 from saga.core.outcomes import Refused, Succeeded, callback_outcome
-from saga.core.settlement import Case, case, conclusion, executor, settle, step_output, success
+from saga.core.settlement import settle
 from saga.core.state import InvocationState, SagaState, Status, StepState, StepStatus, UndoStatus, step_name
 from saga.language.fields import Phase
 from saga.language.model import Call, SagaDefinition

@@ -14,12 +14,14 @@ from typing import Any
 from compensations.policy import Undo
 from saga.core import entries as e
 from saga.core.backward import footprints, undo_plan
+from saga.core.case import case, executor
+from saga.core.conclusions import refusal
 from saga.core.decider import Decision, Invoke, decide
 from saga.core.entries import Entry
 from saga.core.journal import evolve
 from saga.core.outcomes import Outcome, Refused, Succeeded, Uncertain
 from saga.core.requests import RequestTooLarge, address, render
-from saga.core.settlement import case, executor, refusal, settle
+from saga.core.settlement import settle
 from saga.core.state import SagaState, Status, StepStatus, step_name
 from saga.core.timers import pivot_invoked, pivot_passed
 from saga.errors import SagaError
