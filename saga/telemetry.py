@@ -66,7 +66,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from saga.core.entries import Entry
-from saga.core.spans import SpanData, all_spans, spans
+from saga.core.span_data import SpanData
+from saga.core.spans import all_spans, spans
 from saga.core.state import SagaState
 from saga.core.tracing import Sample
 from saga.otel_settings import Batching, either, sampler_from, wanted

@@ -64,15 +64,6 @@ def replay(entries: Iterable[Entry]) -> SagaState:
 
 
 def _started(entry: e.SagaStarted) -> SagaState:
-    trace = None
-    if entry.trace_id is not None and entry.span_id is not None:
-        trace = Trace(
-            trace_id=entry.trace_id,
-            span_id=entry.span_id,
-            parent_span_id=entry.parent_span_id,
-            sampled=entry.sampled,
-            tracestate=entry.tracestate,
-        )
     return SagaState(
         id=entry.saga,
         definition=entry.definition,
@@ -88,7 +79,7 @@ def _started(entry: e.SagaStarted) -> SagaState:
         start_at=entry.start_at,
         deadline=entry.deadline,
         due=entry.due,
-        trace=trace,
+        trace=Trace.begun(entry),
         parent=entry.parent,
         parent_step=entry.parent_step,
         rerun_of=entry.rerun_of,

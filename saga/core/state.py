@@ -13,6 +13,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from saga.core.entries import SagaStarted
 from saga.core.entries.base import Cause, Via
 from saga.language.fields import Phase
 
@@ -217,6 +218,16 @@ class Trace:
     parent_span_id: str | None
     sampled: bool
     tracestate: str | None
+
+    @classmethod
+    def begun(cls, entry: SagaStarted) -> Trace | None:
+        """Return the trace a saga was started with; None when it has none."""
+        if entry.trace_id is None or entry.span_id is None:
+            return None
+        return cls(
+            trace_id=entry.trace_id, span_id=entry.span_id, parent_span_id=entry.parent_span_id,
+            sampled=entry.sampled, tracestate=entry.tracestate,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

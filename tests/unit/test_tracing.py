@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from saga.core import entries as e
 from saga.core.entries import Entry
 from saga.core.journal import evolve, replay
-from saga.core.spans import ATTRIBUTES, SpanData, all_spans, spans
+from saga.core.span_data import ATTRIBUTES, SpanData
+from saga.core.spans import all_spans, spans
 from saga.core.state import SagaState, Trace
 from saga.core.tracing import (
     attempt_span_id,
