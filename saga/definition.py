@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from saga.errors import DefinitionInvalid, Problem
+from saga.language.check_calls import check_targets
 from saga.language.checks import check, check_children, check_size, not_yet_executed
 from saga.language.documents import check_json
 from saga.language.fields import Kind, Method, Position, Verdict
@@ -28,6 +29,7 @@ from saga.language.model import (
     Step,
     Worker,
 )
+from saga.language.origins import origin
 from saga.language.pointers import parent
 from saga.language.shape import Shape, read_shape
 
@@ -85,7 +87,7 @@ def parse_definition(
         DefinitionInvalid: with every problem that was found, each where it stands.
     """
     if isinstance(document, SagaDefinition):
-        document = document.document()
+        document = document.model_dump(mode="json", exclude_unset=True)
     problems, definition = _checked(document, services)
     placed = sorted((_placed(each, lines or {}) for each in problems), key=lambda each: each.line or 0)
     if definition is None or any(problem.severity == "error" for problem in placed):
@@ -127,15 +129,18 @@ def _checked(
     if shape.definition is None:
         return shape.problems, None
     definition = shape.definition.normalised()
-    return _without_consequences(shape, check(definition, services), document), definition
+    found = (*check_targets(shape.definition), *check(definition, services))
+    certain = _without_consequences(shape, found, document)
+    told = [replace(each, pointer=origin(each.pointer, document, definition)) for each in certain]
+    return (*shape.problems, *dict.fromkeys(told)), definition
 
 
 def _without_consequences(
     shape: Shape, found: tuple[Problem, ...], document: Mapping[str, object]
 ) -> tuple[Problem, ...]:
-    """Put both kinds of problem together, leaving out those that only follow from a wrong member."""
+    """Leave out the problems that only follow from a wrong member."""
     misnamed = shape.misnamed(document)
-    return shape.problems + tuple(
+    return tuple(
         problem
         for problem in found
         if not shape.covers(problem.pointer) and not any(repr(name) in problem.detail for name in misnamed)

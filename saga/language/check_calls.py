@@ -8,10 +8,12 @@ from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from saga.errors import Problem
+from saga.language.durations import format_duration
 from saga.language.expressions import ExpressionInvalid
 from saga.language.model import Call, Retry, SagaDefinition, Step, Worker
 from saga.language.pointers import pointer
 from saga.language.syntax import has_expression, parts
+from saga.language.words import shown
 
 Problems: TypeAlias = Iterator[Problem]
 
@@ -19,6 +21,9 @@ Problems: TypeAlias = Iterator[Problem]
 MAX_ATTEMPT = 86_400.0
 #: Shortest time between two questions about a pending call, in seconds.
 MIN_POLL = 0.01
+
+#: What is said of a condition that would hold always, or never.
+NO_CONDITION = "is no condition, which holds an expression: write one as ${…}"
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -70,23 +75,39 @@ def _calls(definition: SagaDefinition) -> Iterator[tuple[str, Call]]:
 def _check_address(url: str, at: str) -> Problems:
     """Refuse an address that is not absolute, holds a password, or leaves something to input."""
     if "${" in url:
-        yield _error(at, "an address is literal, so that input never chooses the host: put ${…} into 'path'")
+        detail = f"{shown(url)} holds ${{…}}, and input never chooses the host: put it into 'path'"
+        yield _error(at, detail)
         return
     try:
         split = urlsplit(url)
         hostname, _port = split.hostname, split.port
     except ValueError as error:
-        yield _error(at, f"{url[:80]!r} is no address: {error}")
+        yield _error(at, f"{shown(url)} is no address: {error}")
         return
     if split.scheme not in ("http", "https") or not hostname or not url.isprintable() or " " in url:
-        yield _error(at, f"{url[:80]!r} is no absolute address: write one as in http://127.0.0.1:9101")
+        yield _error(at, f"{shown(url)} is no absolute address: write one as in http://127.0.0.1:9101")
     elif "@" in split.netloc:
         yield _error(at, "an address holds no user or password: send a header with ${secret.<name>}")
     elif "?" in url or "#" in url:
-        yield _error(at, "an address ends before '?' and '#': put parameters into 'query'")
+        yield _error(at, f"{shown(url)} goes on behind '?' or '#': put parameters into 'query'")
 
 
 # --------------------------------------------------------------------------- calls
+
+
+def check_targets(written: SagaDefinition) -> Problems:
+    """Check that each call says where it goes; ``written`` is the definition without its defaults.
+
+    A request to a service's bare address is taken when it is asked for, as ``path: ""``, else hardly ever meant.
+    """
+    for at, call in _calls(written):
+        if call.url is not None or "path" in call.model_fields_set:
+            continue
+        if call.service is not None:
+            detail = f"goes to the bare address of {call.service!r}: add 'path', as in /reservations, or one of \"\""
+            yield Problem(pointer=at, detail=detail, severity="warning")
+        elif at.endswith("/compensation"):
+            yield _error(at, "says nowhere where it goes: add 'path', as in /reservations/${key}, or 'url'")
 
 
 def check_calls(definition: SagaDefinition) -> Problems:
@@ -116,11 +137,13 @@ def _check_call(call: Call, at: str, *, late: bool) -> Problems:
     yield from _check_statuses(call, at)
     yield from _check_attempts(call, at, late=late)
     if call.refused_when is not None and not has_expression(call.refused_when):
-        yield _error(f"{at}/refused_when", "a condition holds an expression: write it as ${…}")
+        yield _error(f"{at}/refused_when", f"{shown(call.refused_when)} {NO_CONDITION}")
     if call.pending.timeout == 0:
         yield _error(f"{at}/pending/timeout", "must be longer than 0s")
     if call.pending.poll < MIN_POLL:
-        yield _error(f"{at}/pending/poll", "must be 10ms or longer")
+        yield _error(
+            f"{at}/pending/poll", f"must be 10ms or longer, not {format_duration(call.pending.poll)}"
+        )
 
 
 def _check_target(call: Call, at: str) -> Problems:
@@ -145,21 +168,24 @@ def _check_path(call: Call, at: str) -> Problems:
     if not call.path or literals is None:
         return
     if not call.path.startswith("/"):
-        yield _error(at, "a path begins with '/'")
+        yield _error(
+            at, f"{shown(call.path)} is no path, which begins with '/': write one as in /reservations"
+        )
     if any("?" in literal for literal in literals):
-        yield _error(at, "a path holds no '?': put parameters into 'query', or write %3F")
+        yield _error(at, f"{shown(call.path)} holds a '?': put parameters into 'query', or write %3F")
     if any("#" in literal for literal in literals):
-        yield _error(at, "a path holds no '#': write %23")
+        yield _error(at, f"{shown(call.path)} holds a '#': write %23")
     # A value stands for itself as "x": it is never empty and never a dot segment.
     spelled = "".join(part if isinstance(part, str) else "x" for part in parts(call.path))
     if any(_DOTS.fullmatch(segment) for segment in spelled.split("/")):
-        yield _error(at, "a path holds no segment '.' or '..': write the path it leads to")
+        detail = f"{shown(call.path)} holds a segment '.' or '..': write the path it leads to"
+        yield _error(at, detail)
 
 
 def _check_query(call: Call, at: str) -> Problems:
     for name, value in call.query.items():
         if not isinstance(value, str | int | float):
-            detail = "a parameter is text, a number or a boolean, or ${…} giving one"
+            detail = f"a parameter is text, a number or a boolean, or ${{…}} giving one, not {shown(value)}"
             yield _error(f"{at}{pointer(name)}", detail)
 
 
@@ -169,20 +195,23 @@ def _check_headers(call: Call, at: str) -> Problems:
         here = f"{at}{pointer('headers', name)}"
         lower = name.lower()
         if _TOKEN.fullmatch(name) is None:
-            yield _error(here, f"{name!r} is no header name (RFC 9110, section 5.1)")
+            yield _error(
+                here,
+                f"{shown(name)} is no header name: it has letters, digits and marks such as '-', and no spaces",
+            )
         if lower in _OWN_HEADERS or lower.startswith(_OWN_PREFIXES):
             yield _error(here, f"the header {name!r} is set by the coordinator: remove it")
         if lower in seen:
             yield _error(here, f"the header {name!r} stands here twice: case makes no difference")
         seen.add(lower)
         if any(_CONTROL.search(literal) for literal in _literals(value) or ()):
-            yield _error(here, "a header's value holds no line break and no other control character")
+            yield _error(here, f"{shown(value)} holds a line break or another control character: remove it")
 
 
 def _check_statuses(call: Call, at: str) -> Problems:
     for code in call.on_status:
         if _STATUS.fullmatch(code) is None:
-            detail = f"{code!r} is neither a final status (404) nor a class of them (5xx)"
+            detail = f"{shown(code)} is neither a final status (404) nor a class of them (5xx): write 200 to 599, or 2xx to 5xx"
             yield _error(f"{at}{pointer('on_status', code)}", detail)
 
 
@@ -191,7 +220,8 @@ def _check_statuses(call: Call, at: str) -> Problems:
 
 def _check_attempts(call: Call | Worker, at: str, *, late: bool) -> Problems:
     if not 0 < call.timeout <= MAX_ATTEMPT:
-        yield _error(f"{at}/timeout", "one attempt takes longer than 0s and at most 24h")
+        said = format_duration(call.timeout)
+        yield _error(f"{at}/timeout", f"one attempt takes longer than 0s and at most 24h, not {said}")
     yield from _check_retry(call.retry, f"{at}/retry", late=late)
 
 
@@ -199,7 +229,11 @@ def _check_retry(retry: Retry, at: str, *, late: bool) -> Problems:
     if retry.within == 0:
         yield _error(f"{at}/within", "must be longer than 0s")
     if retry.max < retry.initial:
-        yield _error(f"{at}/max", "must not be shorter than 'initial', the first wait: raise it")
+        longest, first = format_duration(retry.max), format_duration(retry.initial)
+        detail = (
+            f"the longest wait ('max', {longest}) is shorter than the first ('initial', {first}): raise it"
+        )
+        yield _error(f"{at}/max", detail)
     elif retry.initial == 0 and (late or retry.attempts is None):
         # A late call is repeated for as long as 'within', however often that is: 'attempts' bounds only
         # its refusals.

@@ -11,6 +11,7 @@ from saga.errors import Problem
 from saga.language.expressions import ExpressionInvalid, Reference, references
 from saga.language.model import Call, SagaDefinition, Step, Worker
 from saga.language.pointers import escape, pointer
+from saga.language.words import did_you_mean
 
 Problems: TypeAlias = Iterator[Problem]
 
@@ -181,8 +182,7 @@ def _step_fault(reference: Reference, place: _Place, definition: SagaDefinition)
         return "name the step: steps.<name>.output"
     name = reference.path[0]
     if name not in definition.graph:
-        close = difflib.get_close_matches(name, definition.graph.order, n=1)
-        return f"there is no step {name!r}" + (f": did you mean {close[0]!r}?" if close else "")
+        return f"there is no step {name!r}{did_you_mean(name, definition.graph.order)}"
     if reference.path[1:2] != ("output",):
         return f"a step shows its output only: write steps.{name}.output"
     if place.step is not None and name == place.step.name:

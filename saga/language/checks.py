@@ -12,7 +12,7 @@ from itertools import chain, islice
 from typing import Any, TypeAlias
 
 from saga.errors import Problem
-from saga.language.check_calls import check_calls, check_services
+from saga.language.check_calls import NO_CONDITION, check_calls, check_services
 from saga.language.check_references import check_references, count_expressions
 from saga.language.durations import parse_duration, parse_time
 from saga.language.fields import KINDS
@@ -20,6 +20,7 @@ from saga.language.model import SagaDefinition, Step, Worker
 from saga.language.pointers import is_pointer, pointer
 from saga.language.shape import MAX_PROBLEMS
 from saga.language.syntax import has_expression, is_one_expression
+from saga.language.words import did_you_mean, shown
 
 #: Most steps of one definition.
 MAX_STEPS = 200
@@ -73,7 +74,9 @@ def _check_input(definition: SagaDefinition) -> Problems:
 def _check_pointers(pointers: tuple[str, ...], at: str) -> Problems:
     for position, text in enumerate(pointers):
         if not is_pointer(text):
-            yield _error(f"{at}/{position}", f"{text!r} is no JSON pointer: write one as in /card/number")
+            yield _error(
+                f"{at}/{position}", f"{shown(text)} is no JSON pointer: write one as in /card/number"
+            )
 
 
 def _check_times(definition: SagaDefinition) -> Problems:
@@ -97,7 +100,7 @@ def _check_positive(seconds: float | None, at: str) -> Problems:
 def _check_labels(definition: SagaDefinition) -> Problems:
     for name, value in definition.labels.items():
         if not isinstance(value, str | int | float):
-            detail = "a label is text, a number or a boolean, or ${…} giving one"
+            detail = f"a label is text, a number or a boolean, or ${{…}} giving one, not {shown(value)}"
             yield _error(pointer("labels", name), detail)
 
 
@@ -116,14 +119,15 @@ def _check_step(step: Step, at: str) -> Problems:
     yield from _check_pointers(step.sensitive, f"{at}/sensitive")
     yield from _check_condition(step.when, f"{at}/when")
     if step.for_each is not None and not is_one_expression(step.for_each):
-        yield _error(f"{at}/for_each", "must be one ${…} that gives an array, as in ${input.passengers}")
+        detail = "must be one ${…} that gives an array, as in ${input.passengers}"
+        yield _error(f"{at}/for_each", f"{shown(step.for_each)} {detail}")
     if step.for_each is None and "max_parallel" in step.model_fields_set:
         yield _error(f"{at}/max_parallel", "only a step with for_each has instances: remove it")
     if step.wait is not None and not _is_wait(step.wait):
         detail = "must be a duration (30m), a time (2026-03-01T09:30:00Z) or one ${…}"
-        yield _error(f"{at}/wait", f"{step.wait[:40]!r} {detail}")
+        yield _error(f"{at}/wait", f"{shown(step.wait)} {detail}")
     if step.fail is not None and not step.fail.strip():
-        yield _error(f"{at}/fail", "say why, for the person who reads it")
+        yield _error(f"{at}/fail", f"{shown(step.fail)} says nothing: say why, for the person who reads it")
 
 
 def _check_kinds(step: Step, at: str) -> Problems:
@@ -136,7 +140,7 @@ def _check_kinds(step: Step, at: str) -> Problems:
 def _check_condition(condition: str | None, at: str) -> Problems:
     """Refuse a condition without an expression, which would always hold."""
     if condition is not None and not has_expression(condition):
-        yield _error(at, "a condition holds an expression: write it as ${…}")
+        yield _error(at, f"{shown(condition)} {NO_CONDITION}")
 
 
 def _is_wait(text: str) -> bool:
@@ -166,7 +170,8 @@ def _check_order(definition: SagaDefinition) -> Problems:
         seen.add(step.name)
         for name in step.after:
             if name not in definition.graph:
-                yield _error(pointer("steps", at, "after"), f"there is no step {name!r} to wait for")
+                detail = f"there is no step {name!r} to wait for{did_you_mean(name, definition.graph.order)}"
+                yield _error(pointer("steps", at, "after"), detail)
     if cycle := definition.graph.cycle:
         at = next(at for at, step in enumerate(definition.steps) if step.name == cycle[0])
         circle = " after ".join([*cycle, cycle[0]])

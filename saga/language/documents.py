@@ -16,6 +16,7 @@ from typing import Any, NoReturn, TypeAlias
 from saga.errors import DefinitionInvalid, InputInvalid, Problem
 from saga.language.functions import MAX_DIGITS, compact, is_encodable
 from saga.language.pointers import escape
+from saga.language.words import shortened, shown
 
 #: Largest document, in bytes.
 MAX_BYTES = 1_048_576
@@ -119,7 +120,7 @@ def _integer(text: str) -> int:
 def _real(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        refuse(f"{text[:40]} is larger than any number that can be stored: write it as text")
+        refuse(f"{shortened(text)} is larger than any number that can be stored: write it as text")
     return number
 
 
@@ -253,12 +254,12 @@ def _faults(value: object) -> Iterator[tuple[str, str]]:
 def _key_faults(item: dict[Any, Any], at: str) -> Iterator[tuple[str, str]]:
     for key in item:
         if not isinstance(key, str):
-            yield at, f"the key {key!r} is not text"
+            yield at, f"the key {shown(key)} is not text"
         elif not key.isascii() and not is_encodable(key):
             yield at, _HALF
     if isinstance(item, _Pairs):
         for key in item.repeated:
-            yield f"{at}/{escape(key)}", f"the key {key[:80]!r} stands here more than once: keep one"
+            yield f"{at}/{escape(key)}", f"the key {shown(key)} stands here more than once: keep one"
 
 
 def _scalar_fault(item: object) -> str | None:

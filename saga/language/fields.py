@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from saga.language.durations import checked_duration, format_duration, parse_duration
+from saga.language.words import shown
 
 #: Names of definitions, steps, services, signals, labels and secrets.
 NAME = r"^[a-z][a-z0-9_]{0,63}$"
@@ -51,9 +52,11 @@ def _duration(value: Any, info: ValidationInfo) -> Any:
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float):
         # No TypeError: pydantic lets that one through.
-        raise ValueError("a duration is text: write a number and a unit, as in 250ms, 5s or 24h")  # noqa: TRY004
+        raise ValueError(f"{shown(value)} is no duration: write one as in 250ms, 5s or 24h")  # noqa: TRY004
     if info.context:
-        raise ValueError(f"a duration is text with a unit: did you mean {value}s?")
+        raise ValueError(
+            f"{shown(value)} has no unit, and a duration is text with one: did you mean {value}s?"
+        )
     return checked_duration(value)
 
 

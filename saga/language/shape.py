@@ -31,6 +31,7 @@ from saga.language.model import (
     WorkerCompensation,
 )
 from saga.language.pointers import parent, pointer
+from saga.language.words import not_among, shown
 
 _Loc: TypeAlias = tuple[str | int, ...]
 
@@ -114,7 +115,7 @@ def _errors(document: Mapping[str, Any]) -> list[ErrorDetails]:
     try:
         _validated(document)
     except ValidationError as error:
-        return error.errors(include_url=False, include_input=False)
+        return error.errors(include_url=False)
     return []
 
 
@@ -131,39 +132,77 @@ def _place(error: ErrorDetails) -> _Loc:
 
 # --------------------------------------------------------------------------- words
 
-_TYPES = {
-    "string_type": "must be text",
-    "bool_type": "must be true or false",
-    "int_type": "must be a whole number",
-    "float_type": "must be a number",
-    "tuple_type": "must be a list",
-    "dict_type": "must be a mapping of names to values",
-    "model_type": "must be a mapping of names to values",
-    "model_attributes_type": "must be a mapping of names to values",
+#: What each kind of value must be.
+_TYPES: Mapping[str, str] = {
+    "string_type": "text",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "tuple_type": "a list",
+    "dict_type": "a mapping of names to values",
+    "model_type": "a mapping of names to values",
+    "model_attributes_type": "a mapping of names to values",
+    "greater_than_equal": "{ge:g} or more",
+    "less_than_equal": "{le:g} or less",
 }
 
-_NAME_RULE = "must begin with a-z and go on with a-z, 0-9 or _, 64 characters at most"
+#: What a text must be that is no mere text.
+_TEXTS: Mapping[str | int, str] = {
+    "name": "a name",
+    "url": "an absolute address, as in http://127.0.0.1:9101",
+    "path": "a path, as in /reservations",
+    "when": "a condition, written as ${…}",
+    "refused_when": "a condition, written as ${…}",
+    "for_each": "one ${…} that gives an array",
+    "wait": "a duration (30m), a time (2026-03-01T09:30:00Z) or one ${…}",
+    "fail": "the reason, as text",
+}
+
+#: Longest text that is shown as the item of a list, in characters.
+_LONGEST_ITEM = 64
+_NAME_RULE = "it must begin with a-z and go on with a-z, 0-9 or _, 64 characters at most"
 
 
 def _words(error: ErrorDetails) -> str:
     """Return what is wrong and how to mend it."""
-    loc = _cleaned(error["loc"])
-    last = loc[-1] if loc else "the definition"
-    name = f"item {last}" if isinstance(last, int) else repr(last)
-    context = error.get("ctx", {})
+    loc, kind, value, context = _cleaned(error["loc"]), error["type"], error["input"], error.get("ctx", {})
+    if loc[:1] == ("steps",) and loc[2:] == ("compensation",) and kind != "extra_forbidden":
+        return f"{shown(value)} is no compensation: it is a call, a worker, or none"
     special: dict[str, Callable[[], str]] = {
-        "missing": lambda: f"{name} is missing: add it",
+        "missing": lambda: f"{_member(loc)} is missing: add it",
         "extra_forbidden": lambda: _unknown(error["loc"]),
-        "string_pattern_mismatch": lambda: f"a name {_NAME_RULE}",
         "value_error": lambda: str(context.get("error")),
-        "literal_error": lambda: f"{name} must be one of {context.get('expected')}",
+        "string_pattern_mismatch": lambda: f"{shown(value)} is no name: {_NAME_RULE}",
+        "literal_error": lambda: not_among(value, str(context.get("expected"))),
     }
-    if last == "compensation" and error["type"] != "extra_forbidden":
-        return "a compensation is a call, a worker, or none"
-    words = special.get(error["type"])
-    if words is not None:
-        return words()
-    return f"{name} {_TYPES.get(error['type'], error['msg'][:1].lower() + error['msg'][1:])}"
+    if kind in special:
+        return special[kind]()
+    return f"{_member(loc)} must be {_must(error, loc)}, not {shown(value)}{_remedy(kind, value, loc)}"
+
+
+def _must(error: ErrorDetails, loc: _Loc) -> str:
+    kind, last = error["type"], loc[-1] if loc else ""
+    if kind == "string_type" and last in _TEXTS:
+        return _TEXTS[last]
+    return _TYPES[kind].format(**error.get("ctx", {})) if kind in _TYPES else f"otherwise ({error['msg']})"
+
+
+def _member(loc: _Loc) -> str:
+    last = loc[-1] if loc else "the definition"
+    return f"item {last}" if isinstance(last, int) else repr(last)
+
+
+def _remedy(kind: str, value: object, loc: _Loc) -> str:
+    """Return how to write what was probably meant, where that is known."""
+    if kind == "string_type" and isinstance(value, bool | int | float) and loc[-1] not in _TEXTS:
+        return ": put it in quotes"
+    if not isinstance(value, str):
+        return ""
+    if (kind == "bool_type" and value in ("true", "false")) or (kind == "int_type" and value.isdecimal()):
+        return ": write it without quotes"
+    if kind == "int_type" and loc[-1:] == ("attempts",):
+        return ": write a number, or unlimited"
+    return f": write [{value}]" if kind == "tuple_type" and len(value) <= _LONGEST_ITEM else ""
 
 
 def _unknown(loc: _Loc) -> str:

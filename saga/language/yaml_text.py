@@ -26,11 +26,13 @@ from ruamel.yaml.events import (
     ScalarEvent,
     SequenceStartEvent,
 )
+from ruamel.yaml.tag import Tag
 
 from saga.errors import Problem
 from saga.language.documents import MAX_DEPTH, MAX_NODES, Unreadable, refuse
 from saga.language.functions import MAX_DIGITS, is_encodable
 from saga.language.pointers import escape
+from saga.language.words import shortened, shown
 
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _TRUE = frozenset({"true", "True", "TRUE"})
@@ -178,7 +180,7 @@ class _Builder:
         at = self._pointer(holder)
         self._check_plain(event, at)
         if key in holder.value:
-            self._problem(at, f"the key {key[:80]!r} stands here more than once: keep one", event)
+            self._problem(at, f"the key {shown(key)} stands here more than once: keep one", event)
         if key == "<<" and not event.style:
             self._problem(at, "'<<' merges nothing here: write the members out", event)
         self.lines[at] = _line(event)
@@ -186,15 +188,24 @@ class _Builder:
     def _check_plain(self, event: NodeEvent, at: str) -> None:
         """Note an alias, an anchor or a tag."""
         if isinstance(event, AliasEvent):
-            self._problem(at, f"aliases are not taken: write out what *{event.anchor[:40]} stands for", event)
+            self._problem(
+                at, f"aliases are not taken: write out what *{shortened(event.anchor)} stands for", event
+            )
         elif event.anchor is not None:
-            self._problem(at, f"anchors are not taken: remove &{event.anchor[:40]}", event)
-        tag = getattr(event, "tag", None)  # an alias has none
+            self._problem(at, f"anchors are not taken: remove &{shortened(event.anchor)}", event)
+        tag = getattr(event, "ctag", None)  # an alias has none
         if tag is not None:
-            self._problem(at, f"tags are not taken: remove {tag[:40]}", event)
+            self._problem(at, f"tags are not taken: remove {shortened(_written(tag))}", event)
 
     def _problem(self, at: str, detail: str, event: Event) -> None:
         self.problems.append(Problem(pointer=at, detail=detail, line=_line(event)))
+
+
+def _written(tag: Tag) -> str:
+    """Return a tag as it stands in the text."""
+    if tag.handle:
+        return f"{tag.handle}{tag.suffix}"
+    return str(tag.suffix) if tag.suffix == "!" else f"!<{tag.suffix}>"
 
 
 def _paired(text: str) -> str:
@@ -235,5 +246,7 @@ def _integer(text: str) -> int:
 def _real(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise _ScalarRefused(f"{text[:40]} is larger than any number there can be: quote it if it is text")
+        raise _ScalarRefused(
+            f"{shortened(text)} is larger than any number there can be: quote it if it is text"
+        )
     return number

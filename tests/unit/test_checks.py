@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from saga.definition import (
+    Action,
+    Compensation,
     SagaDefinition,
+    Step,
     check_children,
     load_definition,
     not_yet_executed,
@@ -368,20 +371,20 @@ RULES: Mapping[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     ),
     "longest wait below the first": (
         act(retry={"initial": "20s"}),
-        "/steps/0/action/retry/max",
-        "raise it",
+        "/steps/0/action/retry/initial",
+        "('max', 10s) is shorter than the first ('initial', 20s): raise it",
         act(retry={"initial": "20s", "max": "20s"}),
     ),
     "no attempt at all": (
         act(retry={"attempts": 0}),
         "/steps/0/action/retry/attempts",
-        "greater than or equal to 1",
+        "must be 1 or more, not 0",
         act(retry={"attempts": 1}),
     ),
     "shrinking waits": (
         act(retry={"factor": 0.5}),
         "/steps/0/action/retry/factor",
-        "greater than or equal to 1",
+        "must be 1 or more, not 0.5",
         act(retry={"factor": 1}),
     ),
     "no time for retries": (
@@ -484,7 +487,7 @@ RULES: Mapping[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     "header with a line break": (
         act(headers={"X-A": "1\r\nX-B: 2"}),
         "/steps/0/action/headers/X-A",
-        "no line break",
+        "a line break",
         act(headers={"X-A": "1\t2"}),
     ),
     "question mark in a path": (
@@ -536,7 +539,7 @@ RULES: Mapping[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     "address from input": (
         saga(step(action={"url": "http://${input.host}"})),
         "/steps/0/action/url",
-        "literal",
+        "input never chooses the host",
         act(path="/${input.host}"),
     ),
     "address with a query": (
@@ -584,10 +587,15 @@ RULES: Mapping[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     "verdict that is none": (
         act(on_status={"404": "ok"}),
         "/steps/0/action/on_status/404",
-        "'succeeded'",
+        "'ok' is not taken here: write one of 'succeeded'",
         act(on_status={"404": "succeeded"}),
     ),
-    "method that is none": (act(method="TRACE"), "/steps/0/action/method", "'GET'", act(method="patch")),
+    "method that is none": (
+        act(method="TRACE"),
+        "/steps/0/action/method",
+        "'TRACE' is not",
+        act(method="patch"),
+    ),
     "condition that always holds": (
         saga(step(when="input.hotel")),
         "/steps/0/when",
@@ -784,7 +792,7 @@ RULES: Mapping[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     "version of a child below one": (
         saga({"name": "a", "saga": {"name": "c", "version": 0}}),
         "/steps/0/saga/version",
-        "greater than or equal to 1",
+        "must be 1 or more, not 0",
         saga({"name": "a", "saga": {"name": "c", "version": 1}}),
     ),
     "queue that is misnamed": (
@@ -792,6 +800,61 @@ RULES: Mapping[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
         "/steps/0/worker/queue",
         "begin with a-z",
         saga({"name": "a", "worker": {"queue": "q"}, "compensation": "none"}),
+    ),
+    "compensation that says nothing": (
+        saga(step(compensation={})),
+        "/steps/0/compensation",
+        "add 'path'",
+        saga(step(compensation={"path": "/r"})),
+    ),
+    "compensation that does not say where": (
+        saga(step(compensation={"method": "DELETE"})),
+        "/steps/0/compensation",
+        "add 'path'",
+        saga(step(compensation={"method": "DELETE", "path": ""})),
+    ),
+    "bad address that a compensation inherits": (
+        saga(step(action={"url": "h:80"}, compensation={"path": "/r"})),
+        "/steps/0/action/url",
+        "no absolute",
+        saga(step(compensation={"path": "/r"})),
+    ),
+    "no time for retries in the defaults": (
+        saga(step(), step("b", compensation=call()), defaults={"action": {"retry": {"within": "0s"}}}),
+        "/defaults/action/retry/within",
+        "longer than 0s",
+        saga(step(), defaults={"action": {"retry": {"within": "1s"}}}),
+    ),
+    "no time for retries in the defaults of compensations": (
+        saga(
+            step(pivot=True, compensation=call()),
+            late("b"),
+            defaults={"compensation": {"retry": {"within": "0s"}}},
+        ),
+        "/defaults/compensation/retry/within",
+        "longer than 0s",
+        saga(step(pivot=True), late("b"), defaults={"action": {"retry": {"within": "1s"}}}),
+    ),
+    "no time for an attempt in the defaults": (
+        saga(step(pivot=True), late("b"), defaults={"action": {"timeout": "0s"}}),
+        "/defaults/action/timeout",
+        "longer than 0s",
+        saga(step(), defaults={"action": {"timeout": "1s"}}),
+    ),
+    "no time for a worker's attempt in the defaults": (
+        saga(
+            {"name": "a", "worker": {"queue": "q"}, "compensation": {"worker": {"queue": "q"}}},
+            defaults={"compensation": {"timeout": "0s"}},
+        ),
+        "/defaults/compensation/timeout",
+        "longer than 0s",
+        saga({"name": "a", "worker": {"queue": "q"}, "compensation": "none"}),
+    ),
+    "long first wait in the defaults": (
+        saga(step(), defaults={"action": {"retry": {"initial": "1m"}}}),
+        "/defaults/action/retry/initial",
+        "shorter than the first",
+        saga(step(), defaults={"action": {"retry": {"initial": "1m", "max": "1m"}}}),
     ),
     "compensation of no kind": (
         saga(step(compensation="nothing")),
@@ -824,6 +887,79 @@ def test_nothing_else_is_said_of_a_mistake(rule: str) -> None:
     assert {pointer for pointer in errors(RULES[rule][0]) if not pointer.startswith(at)} == set()
 
 
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        (act(method="FETCH"), "'FETCH' is not taken here: write one of 'GET', 'HEAD', 'POST'"),
+        (act(on_status={"402": "refuse"}), "'refuse' is not taken here: did you mean 'refused'? Taken are"),
+        (act(on_status={"404": None}), "null is not taken here"),
+        (act(accept="xml"), "'xml' is not taken here: write one of 'json' or 'text'"),
+        (act(headers={"X-A": 1}), "'X-A' must be text, not 1: put it in quotes"),
+        (act(headers=[]), "must be a mapping of names to values, not a list"),
+        (act(path=5), "must be a path, as in /reservations, not 5"),
+        (act(path="/a?b"), "'/a?b' holds a '?'"),
+        (act(retry={"attempts": "many"}), "not 'many': write a number, or unlimited"),
+        (act(retry={"attempts": "5"}), "not '5': write it without quotes"),
+        (act(retry=5), "must be a mapping of names to values, not 5"),
+        (act(timeout="2d"), "at most 24h, not 2d"),
+        (act(timeout=True), "true is no duration: write one as in"),
+        (act(pending={"poll": "1ms"}), "10ms or longer, not 1ms"),
+        (act(query={"a": {"b": 1}}), "not a mapping"),
+        (act(on_status={"700": "refused"}), "'700' is neither"),
+        (act(refused_when="true"), "'true' is no condition"),
+        (saga(step(pivot="true")), "must be true or false, not 'true': write it without quotes"),
+        (saga(step(), step("b", after="a")), "must be a list, not 'a': write [a]"),
+        (
+            saga(step("alpha"), step("b", after=["alhpa"])),
+            "no step 'alhpa' to wait for: did you mean 'alpha'?",
+        ),
+        (saga(step(on_refused="stop")), "'stop' is not taken here: write one of 'compensate' or 'continue'"),
+        (saga(step(compensation=["none"])), "a list is no compensation"),
+        (saga(step(max_parallel=1001, for_each="${input.x}")), "1000 or less, not 1001"),
+        (saga("reserve"), "item 0 must be a mapping of names to values, not 'reserve'"),
+        (saga({"name": "a", "wait": 5}), "must be a duration (30m), a time"),
+        (saga(name="Bad-Name"), "'Bad-Name' is no name"),
+        (saga(name="x" * 100), "'" + "x" * 59 + "…' is no name"),
+        (saga(labels={"x": [1]}), "giving one, not a list"),
+        (saga(description=5), "must be text, not 5: put it in quotes"),
+        (saga(defaults={"compensation": "none"}), "must be a mapping of names to values, not 'none'"),
+    ],
+)
+def test_a_problem_names_what_stands_there_and_what_could(document: dict[str, Any], words: str) -> None:
+    """The pointer tells the member; the message has to tell the value."""
+    (detail,) = errors(document).values()
+    assert words in detail
+
+
+def test_a_call_to_a_bare_address_is_warned_of() -> None:
+    """It is hardly ever meant; where it is, it can be written."""
+    services = {"h": {"url": "http://h/api"}}
+    (warning,) = problems(saga(step(action={"service": "h"}), services=services))
+    assert (warning.pointer, warning.severity) == ("/steps/0/action", "warning")
+    assert "add 'path'" in warning.detail
+    assert problems(saga(step(action={"service": "h", "path": ""}), services=services)) == ()
+
+
+def test_a_definition_made_in_python_is_told_about_as_it_was_made() -> None:
+    """A default that it left out is not taken for something it says."""
+    made = SagaDefinition(
+        name="x", steps=(Step(name="a", action=Action(url="http://a"), compensation=Compensation()),)
+    )
+    with pytest.raises(DefinitionInvalid, match="/steps/0/compensation: says nowhere"):
+        parse_definition(made)
+
+
+def test_a_problem_stands_at_a_pointer_of_the_document() -> None:
+    """Also where the step that gives rise to it says nothing itself."""
+    circle = saga(step("a", after=["b"]), step("b"))
+    assert set(errors(circle)) == {"/steps/0/after"}
+    turned = saga(step("a", after=["c"]), step("c", after=["b"]), step("b"))
+    document: Any = turned
+    for pointer in errors(turned):
+        for part in pointer.split("/")[1:]:
+            document = document[int(part) if part.isdecimal() else part]
+
+
 def test_five_mistakes_are_five_problems() -> None:
     """Nobody has to mend one problem to see the next."""
     document = saga(
@@ -846,7 +982,7 @@ def test_five_mistakes_are_five_problems() -> None:
 
 def test_a_service_is_only_a_warning_without_a_server() -> None:
     """Nobody knows the server's settings then; with one, its settings count."""
-    document = saga(step(action={"service": "hotels"}))
+    document = saga(step(action={"service": "hotels", "path": "/r"}))
     (warning,) = problems(document, services=None)
     assert (warning.pointer, warning.severity) == ("/steps/0/action/service", "warning")
     assert problems(document, services=frozenset({"hotels"})) == ()

@@ -124,6 +124,19 @@ def test_yaml_that_says_two_things_or_nothing_is_refused(
     assert line == problem.line
 
 
+@pytest.mark.parametrize(
+    "tag", ["!secret", "!", "!!int", "!<tag:x,2000:y>", "!!python/object:os.system", "!" + "x" * 59]
+)
+def test_a_tag_is_told_as_it_is_written(tag: str) -> None:
+    """So that it is found in the text."""
+    assert refused(f"a: {tag} 5", yaml=True)[0].detail == f"tags are not taken: remove {tag}"
+
+
+def test_a_long_tag_is_told_with_an_ellipsis() -> None:
+    """It says that something is left out."""
+    assert refused(f"a: !{'x' * 99} 5", yaml=True)[0].detail.endswith(f"remove !{'x' * 58}…")
+
+
 def test_all_problems_of_a_yaml_text_are_found_at_once() -> None:
     """As far as it can be read at all."""
     found = refused("a: &x 1\nb: *x\nc: 012\na: !!str 2\n", yaml=True)
