@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from math import inf
+from dataclasses import replace
 
 from saga.errors import LeaseLost, MessagesWaiting
 from saga.ports.stored import (
@@ -27,62 +26,9 @@ from saga.ports.stored import (
     Query,
     Record,
     StoredDefinition,
-    Summary,
 )
 from saga.stores import fresh_places
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Saga:
-    """One saga as it is kept."""
-
-    id: str
-    start_key: str | None
-    fingerprint: str
-    format: int
-    entries: list[bytes]
-    summary: Summary
-    owner: str | None
-    #: Who owned it last; None when nobody has.
-    held_by: str | None
-    fence: int
-    #: Epoch seconds from which an unowned saga is due; None when nothing but a message can move it.
-    due_at: float | None
-    inbox: dict[str, Message] = field(default_factory=dict)
-    #: Ids of all messages it ever got: a folded one still counts as a duplicate.
-    seen: set[str] = field(default_factory=set)
-
-    def record(self) -> Record:
-        return Record(
-            id=self.id,
-            start_key=self.start_key,
-            fingerprint=self.fingerprint,
-            owner=self.owner,
-            fence=self.fence,
-            format=self.format,
-            entries=tuple(self.entries),
-            messages=tuple(self.inbox.values()),
-        )
-
-    def is_leased(self, lease: Lease) -> bool:
-        return (self.owner, self.fence, len(self.entries)) == (lease.node, lease.fence, lease.seq)
-
-    def is_due(self, now: float) -> bool:
-        return self.due_at is not None and self.due_at <= now
-
-    def due_by(self, at: float) -> None:
-        self.due_at = at if self.due_at is None else min(self.due_at, at)
-
-
-@dataclass(slots=True)
-class _Name:
-    """The versions of one definition, oldest first."""
-
-    versions: list[StoredDefinition] = field(default_factory=list)
-    deleted: bool = False
-
-    def shown(self, stored: StoredDefinition) -> StoredDefinition:
-        return replace(stored, deleted=self.deleted)
+from saga.stores.memory_rows import KeptName, KeptSaga
 
 
 class MemoryStore:
@@ -93,11 +39,11 @@ class MemoryStore:
         self.counters = Counters()
         self.shared = shared
         self._secrets: dict[str, bytes] = {}
-        self._names: dict[str, _Name] = {}
-        self._sagas: dict[str, _Saga] = {}
+        self._names: dict[str, KeptName] = {}
+        self._sagas: dict[str, KeptSaga] = {}
         #: The same sagas again, split so that scans never meet an ended one: owned, and unowned but due.
-        self._owned: dict[str, _Saga] = {}
-        self._due: dict[str, _Saga] = {}
+        self._owned: dict[str, KeptSaga] = {}
+        self._due: dict[str, KeptSaga] = {}
         self._nodes: dict[str, NodeRow] = {}
         self._places = 0
 
@@ -120,15 +66,13 @@ class MemoryStore:
         return await never
 
     async def secret(self, name: str, fresh: bytes) -> bytes:
-        """See :meth:`saga.ports.store.Store.secret`."""
         self.counters.commits += name not in self._secrets
         return self._secrets.setdefault(name, fresh)
 
     # definitions
 
     async def put_definition(self, name: str, document: bytes, at: float) -> tuple[StoredDefinition, bool]:
-        """See :meth:`saga.ports.store.Store.put_definition`."""
-        known = self._names.setdefault(name, _Name())
+        known = self._names.setdefault(name, KeptName())
         if known.versions and not known.deleted and known.versions[-1].document == document:
             return known.versions[-1], False
         version = len(known.versions) + 1
@@ -139,7 +83,6 @@ class MemoryStore:
         return stored, True
 
     async def delete_definition(self, name: str) -> bool:
-        """See :meth:`saga.ports.store.Store.delete_definition`."""
         known = self._names.get(name)
         if known is None or known.deleted:
             return False
@@ -148,27 +91,23 @@ class MemoryStore:
         return True
 
     async def definition(self, name: str, version: int | None = None) -> StoredDefinition | None:
-        """See :meth:`saga.ports.store.Store.definition`."""
-        known = self._names.get(name, _Name())
+        known = self._names.get(name, KeptName())
         wanted = len(known.versions) if version is None else version
         return known.shown(known.versions[wanted - 1]) if 1 <= wanted <= len(known.versions) else None
 
     async def definitions(self) -> Sequence[StoredDefinition]:
-        """See :meth:`saga.ports.store.Store.definitions`."""
         return [known.versions[-1] for _, known in sorted(self._names.items()) if not known.deleted]
 
     async def versions(self, name: str) -> Sequence[StoredDefinition]:
-        """See :meth:`saga.ports.store.Store.versions`."""
-        known = self._names.get(name, _Name())
+        known = self._names.get(name, KeptName())
         return [known.shown(stored) for stored in known.versions]
 
     # sagas: whoever starts or owns one
 
     async def start(self, saga: NewSaga) -> Existing | None:
-        """See :meth:`saga.ports.store.Store.start`."""
         if there := self._sagas.get(saga.id):
             return Existing(id=there.id, start_key=there.start_key, fingerprint=there.fingerprint)
-        kept = _Saga(
+        kept = KeptSaga(
             id=saga.id,
             start_key=saga.start_key,
             fingerprint=saga.fingerprint,
@@ -186,23 +125,20 @@ class MemoryStore:
         return None
 
     async def claim(self, node: str, limit: int, now: float) -> Sequence[Claimed]:
-        """See :meth:`saga.ports.store.Store.claim`."""
         due = [saga for saga in self._due.values() if saga.inbox or saga.is_due(now)]
-        due.sort(key=_longest_due)
+        due.sort(key=KeptSaga.due_order)
         new = [saga for saga in due if saga.fence == 0 and saga.is_due(now)]
         fresh = new[: fresh_places(self._places, limit)]
         taken = set(fresh)
         chosen = fresh + [saga for saga in due if saga not in taken][: limit - len(fresh)]
         self._places += len(chosen)
-        return [self._give(saga, node) for saga in sorted(chosen, key=_longest_due)]
+        return [self._give(saga, node) for saga in sorted(chosen, key=KeptSaga.due_order)]
 
     async def take(self, saga_id: str, node: str) -> Claimed | None:
-        """See :meth:`saga.ports.store.Store.take`."""
         saga = self._sagas.get(saga_id)
         return None if saga is None or saga.owner is not None else self._give(saga, node)
 
     async def append(self, lease: Lease, batch: Append) -> Lease:
-        """See :meth:`saga.ports.store.Store.append`."""
         saga = self._sagas.get(lease.saga_id)
         if saga is None or not saga.is_leased(lease):
             raise LeaseLost(f"{lease.saga_id} is no longer held as {lease}")
@@ -222,13 +158,11 @@ class MemoryStore:
         return replace(lease, fence=saga.fence, seq=len(saga.entries))
 
     async def next_due(self) -> float | None:
-        """See :meth:`saga.ports.store.Store.next_due`."""
         return min((saga.due_at for saga in self._due.values() if saga.due_at is not None), default=None)
 
     # the inbox
 
     async def deliver(self, saga_id: str, message: Message) -> Delivered:
-        """See :meth:`saga.ports.store.Store.deliver`."""
         saga = self._sagas.get(saga_id)
         if saga is None:
             return Delivered(result="unknown")
@@ -243,29 +177,24 @@ class MemoryStore:
         return Delivered(result="new", owner=saga.owner)
 
     async def messages(self, saga_id: str) -> Sequence[Message]:
-        """See :meth:`saga.ports.store.Store.messages`."""
         saga = self._sagas.get(saga_id)
         return [] if saga is None else list(saga.inbox.values())
 
     async def inboxes(self, node: str) -> Sequence[str]:
-        """See :meth:`saga.ports.store.Store.inboxes`."""
         return sorted(saga.id for saga in self._owned_by(node) if saga.inbox)
 
     async def owned(self, node: str) -> Sequence[str]:
-        """See :meth:`saga.ports.store.Store.owned`."""
         return sorted(saga.id for saga in self._owned_by(node))
 
     # reading
 
     async def load(self, saga_id: str) -> Record | None:
-        """See :meth:`saga.ports.store.Store.load`."""
         saga = self._sagas.get(saga_id)
         return None if saga is None else saga.record()
 
     async def list(self, query: Query) -> Sequence[Listed]:
-        """See :meth:`saga.ports.store.Store.list`."""
         found = sorted(
-            (saga for saga in self._sagas.values() if _matches(saga, query)), key=_place, reverse=True
+            (saga for saga in self._sagas.values() if saga.matches(query)), key=KeptSaga.place, reverse=True
         )
         return [
             Listed(id=saga.id, owner=saga.owner, fence=saga.fence, summary=saga.summary)
@@ -275,12 +204,10 @@ class MemoryStore:
     # nodes
 
     async def join(self, node: str) -> None:
-        """See :meth:`saga.ports.store.Store.join`."""
         self._nodes.setdefault(node, NodeRow(id=node, beat=0, dead=False))
         self.counters.commits += 1
 
     async def beat(self, node: str, beat: int) -> bool:
-        """See :meth:`saga.ports.store.Store.beat`."""
         row = self._nodes.get(node)
         if row is None or row.dead:
             return False
@@ -289,11 +216,9 @@ class MemoryStore:
         return True
 
     async def nodes(self) -> Sequence[NodeRow]:
-        """See :meth:`saga.ports.store.Store.nodes`."""
         return [self._nodes[node] for node in sorted(self._nodes)]
 
     async def bury(self, node: str, beat: int) -> bool:
-        """See :meth:`saga.ports.store.Store.bury`."""
         row = self._nodes.get(node)
         if row is None or row.beat != beat:
             return False
@@ -302,7 +227,6 @@ class MemoryStore:
         return True
 
     async def release_dead(self) -> int:
-        """See :meth:`saga.ports.store.Store.release_dead`."""
         living = {row.id for row in self._nodes.values() if not row.dead}
         orphans = [saga for saga in self._owned.values() if not _is_alive(saga.owner, living)]
         for saga in orphans:
@@ -311,13 +235,12 @@ class MemoryStore:
         return len(orphans)
 
     async def leave(self, node: str) -> None:
-        """See :meth:`saga.ports.store.Store.leave`."""
         self._release(self._owned_by(node))
         self._nodes.pop(node, None)
 
     # what the methods share
 
-    def _changed(self, saga: _Saga) -> None:
+    def _changed(self, saga: KeptSaga) -> None:
         """Count one write, and keep the two indexes true."""
         self.counters.commits += 1
         self._owned.pop(saga.id, None)
@@ -327,37 +250,21 @@ class MemoryStore:
         elif saga.due_at is not None:
             self._due[saga.id] = saga
 
-    def _owned_by(self, node: str) -> Sequence[_Saga]:
+    def _owned_by(self, node: str) -> Sequence[KeptSaga]:
         return [saga for saga in self._owned.values() if saga.owner == node]
 
-    def _give(self, saga: _Saga, node: str) -> Claimed:
+    def _give(self, saga: KeptSaga, node: str) -> Claimed:
         saga.fence += saga.held_by != node
         saga.owner = saga.held_by = node
         self._changed(saga)
         lease = Lease(saga_id=saga.id, node=node, fence=saga.fence, seq=len(saga.entries))
         return Claimed(lease=lease, record=saga.record())
 
-    def _release(self, sagas: Iterable[_Saga]) -> None:
+    def _release(self, sagas: Iterable[KeptSaga]) -> None:
         for saga in sagas:
             saga.owner = None
             saga.due_by(saga.summary.updated_at)
             self._changed(saga)
-
-
-def _longest_due(saga: _Saga) -> tuple[float, str]:
-    return inf if saga.due_at is None else saga.due_at, saga.id
-
-
-def _place(saga: _Saga) -> tuple[float, str]:
-    return saga.summary.started_at, saga.id
-
-
-def _matches(saga: _Saga, query: Query) -> bool:
-    return (
-        (query.statuses is None or saga.summary.status in query.statuses)
-        and query.definition in (None, saga.summary.definition)
-        and (query.after is None or _place(saga) < query.after)
-    )
 
 
 def _is_alive(owner: str | None, living: set[str]) -> bool:

@@ -86,130 +86,104 @@ class SqliteStore:
             raise
 
     async def close(self) -> None:
-        """See :meth:`saga.ports.store.Store.close`."""
         if self._writer is not None:
             await self._writer.stop()
             self._writer = self._readers = None
 
     async def ping(self) -> None:
-        """See :meth:`saga.ports.store.Store.ping`; really writes, so a full disk is seen."""
+        """Write, so that a full disk is seen."""
         await self._write(Rank.RESULT, sqlite_writes.ping)
 
     def backlog(self) -> float:
-        """See :meth:`saga.ports.store.Store.backlog`."""
         return 0.0 if self._writer is None else self._writer.backlog()
 
     async def failed(self) -> str:
-        """See :meth:`saga.ports.store.Store.failed`."""
         return await asyncio.shield(self._open_writer().failed)
 
     async def secret(self, name: str, fresh: bytes) -> bytes:
-        """See :meth:`saga.ports.store.Store.secret`."""
         return await self._write(Rank.RESULT, partial(sqlite_writes.secret, name=name, fresh=fresh))
 
     # definitions
 
     async def put_definition(self, name: str, document: bytes, at: float) -> tuple[StoredDefinition, bool]:
-        """See :meth:`saga.ports.store.Store.put_definition`."""
         operation = partial(sqlite_writes.put_definition, name=name, document=document, at=at)
         return await self._write(Rank.RESULT, operation, size=len(document))
 
     async def delete_definition(self, name: str) -> bool:
-        """See :meth:`saga.ports.store.Store.delete_definition`."""
         return await self._write(Rank.RESULT, partial(sqlite_writes.delete_definition, name=name))
 
     async def definition(self, name: str, version: int | None = None) -> StoredDefinition | None:
-        """See :meth:`saga.ports.store.Store.definition`."""
         operation = partial(sqlite_reads.definition, name=name, version=version)
         return self._open_readers().near(operation, None)
 
     async def definitions(self) -> Sequence[StoredDefinition]:
-        """See :meth:`saga.ports.store.Store.definitions`."""
         return await self._open_readers().far(sqlite_reads.definitions, [])
 
     async def versions(self, name: str) -> Sequence[StoredDefinition]:
-        """See :meth:`saga.ports.store.Store.versions`."""
         return await self._open_readers().far(partial(sqlite_reads.versions, name=name), [])
 
     # sagas: whoever starts or owns one
 
     async def start(self, saga: NewSaga) -> Existing | None:
-        """See :meth:`saga.ports.store.Store.start`."""
         size = sum(map(len, saga.entries)) + len(saga.summary.body)
         return await self._open_writer().submit(Rank.START, Starting(saga), size=size, counted="starts")
 
     async def claim(self, node: str, limit: int, now: float) -> Sequence[Claimed]:
-        """See :meth:`saga.ports.store.Store.claim`."""
         return await self._give(partial(self._claim, node=node, limit=limit, now=now))
 
     async def take(self, saga_id: str, node: str) -> Claimed | None:
-        """See :meth:`saga.ports.store.Store.take`."""
         taken = await self._give(partial(_take, saga_id=saga_id, node=node))
         return taken[0] if taken else None
 
     async def append(self, lease: Lease, batch: Append) -> Lease:
-        """See :meth:`saga.ports.store.Store.append`."""
         size = sum(map(len, batch.entries)) + len(batch.summary.body)
         operation = Appending(lease, batch)
         return await self._open_writer().submit(Rank.RESULT, operation, size=size, counted="appends")
 
     async def next_due(self) -> float | None:
-        """See :meth:`saga.ports.store.Store.next_due`."""
         return self._open_readers().near(sqlite_reads.next_due, None)
 
     # the inbox
 
     async def deliver(self, saga_id: str, message: Message) -> Delivered:
-        """See :meth:`saga.ports.store.Store.deliver`."""
         operation = partial(sqlite_writes.deliver, saga_id=saga_id, message=message)
         return await self._write(Rank.INBOX, operation, size=len(message.body))
 
     async def messages(self, saga_id: str) -> Sequence[Message]:
-        """See :meth:`saga.ports.store.Store.messages`."""
         return await self._open_readers().far(partial(sqlite_reads.messages, saga_id=saga_id), [])
 
     async def inboxes(self, node: str) -> Sequence[str]:
-        """See :meth:`saga.ports.store.Store.inboxes`."""
         return self._open_readers().near(partial(sqlite_reads.inboxes, node=node), [])
 
     async def owned(self, node: str) -> Sequence[str]:
-        """See :meth:`saga.ports.store.Store.owned`."""
         return await self._open_readers().far(partial(sqlite_reads.owned, node=node), [])
 
     # reading
 
     async def load(self, saga_id: str) -> Record | None:
-        """See :meth:`saga.ports.store.Store.load`."""
         return await self._open_readers().far(partial(sqlite_reads.load, saga_id=saga_id), None)
 
     async def list(self, query: Query) -> Sequence[Listed]:
-        """See :meth:`saga.ports.store.Store.list`."""
         return await self._open_readers().far(partial(sqlite_reads.listed, query=query), [])
 
     # nodes
 
     async def join(self, node: str) -> None:
-        """See :meth:`saga.ports.store.Store.join`."""
         await self._write(Rank.RESULT, partial(sqlite_writes.join, node=node))
 
     async def beat(self, node: str, beat: int) -> bool:
-        """See :meth:`saga.ports.store.Store.beat`."""
         return await self._write(Rank.RESULT, partial(sqlite_writes.beat, node=node, beat=beat))
 
     async def nodes(self) -> Sequence[NodeRow]:
-        """See :meth:`saga.ports.store.Store.nodes`."""
         return self._open_readers().near(sqlite_reads.nodes, [])
 
     async def bury(self, node: str, beat: int) -> bool:
-        """See :meth:`saga.ports.store.Store.bury`."""
         return await self._write(Rank.RESULT, partial(sqlite_writes.bury, node=node, beat=beat))
 
     async def release_dead(self) -> int:
-        """See :meth:`saga.ports.store.Store.release_dead`."""
         return await self._write(Rank.RESULT, sqlite_writes.release_dead)
 
     async def leave(self, node: str) -> None:
-        """See :meth:`saga.ports.store.Store.leave`."""
         await self._write(Rank.RESULT, partial(sqlite_writes.leave, node=node))
 
     # what the methods share
