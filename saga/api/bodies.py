@@ -13,16 +13,17 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from pydantic_core import to_json
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails, to_json
 
 from saga.api.problems import invalid, listed, too_large
 from saga.api.refusal import Refusal
 from saga.errors import InputInvalid, Problem
 from saga.language.documents import MAX_BYTES, read_document
 from saga.language.durations import parse_duration
-from saga.language.fields import Name
+from saga.language.fields import NAME, Name
 from saga.language.pointers import pointer
+from saga.language.words import MUST_BE, NAME_RULE, did_you_mean
 
 #: Seconds a body has for coming.
 READING: Final = 30.0
@@ -41,10 +42,22 @@ _LARGEST: Final = 2**31 - 1
 _REQUIRED: Final = object()
 
 
+#: Ids a client may choose.
+ID: Final = r"^[A-Za-z0-9._-]{1,128}$"
+#: What is said of a text without the form it must have, by that form.
+_FORMS: Final = {NAME: f"the name {NAME_RULE}", ID: "must be 1 to 128 of A-Z, a-z, 0-9, '.', '_' and '-'"}
+
+
 class Body(BaseModel):
     """A request's body; an unknown member is refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def _label(value: Any) -> Any:
+    if not isinstance(value, str | int | float):
+        raise ValueError("must be text, a number or a boolean")  # noqa: TRY004 - pydantic takes no TypeError
+    return value
 
 
 class StartBody(Body):
@@ -54,8 +67,8 @@ class StartBody(Body):
     definition: Any
     version: Annotated[int, Field(ge=1, le=_LARGEST)] | None = None
     input: Any = None
-    labels: Annotated[dict[Name, str | int | float | bool], Field(max_length=64)] | None = None
-    id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$")] | None = None
+    labels: Annotated[dict[Name, Annotated[Any, AfterValidator(_label)]], Field(max_length=64)] | None = None
+    id: Annotated[str, StringConstraints(pattern=ID)] | None = None
     start_at: str | None = None
     notify: Any = None
 
@@ -109,7 +122,7 @@ async def read_body(request: web.Request, model: type[B], *, required: bool = Tr
     try:
         return model.model_validate(value), value
     except ValidationError as error:
-        raise invalid("request-invalid", _problems(error)) from None
+        raise invalid("request-invalid", _problems(error, model)) from None
 
 
 async def read_definition(request: web.Request) -> tuple[Any, Mapping[str, int]]:
@@ -142,16 +155,31 @@ def _is_utf8(request: web.Request) -> bool:
     return (request.charset or "utf-8").lower() in ("utf-8", "utf8", "us-ascii")
 
 
-def _problems(error: ValidationError) -> Iterable[Problem]:
-    for each in error.errors(include_url=False, include_input=False, include_context=False):
-        detail = "is not known here" if each["type"] == "extra_forbidden" else each["msg"]
-        yield Problem(pointer=pointer(*_place(each["loc"])), detail=detail)
+def _problems(error: ValidationError, model: type[Body]) -> Iterable[Problem]:
+    """Return one problem for each member, without its value, which may be what nobody should see."""
+    found: dict[str, Problem] = {}
+    for each in error.errors(include_url=False, include_input=False):
+        at = pointer(*(part for part in each["loc"] if part != "[key]"))  # which says that the name is wrong
+        found.setdefault(at, Problem(pointer=at, detail=_words(each, model)))
+    return found.values()
 
 
-def _place(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    # Of a union the kind that was tried stands behind the member's place.
-    kinds = ("str", "int", "float", "bool")
-    return location[:-1] if len(location) > 2 and location[-1] in kinds else location
+def _words(error: ErrorDetails, model: type[Body]) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"is not known here{did_you_mean(str(error['loc'][-1]), model.model_fields)}"
+    if kind == "model_type":
+        return "the body must be an object"
+    special = {
+        "missing": "is missing: add it",
+        "literal_error": f"must be one of {context.get('expected')}",
+        "string_pattern_mismatch": _FORMS.get(context.get("pattern", ""), ""),
+        "value_error": str(context.get("error")),
+        "dict_type": "must be an object",
+    }
+    return (
+        special.get(kind) or f"must be {MUST_BE[kind].format(**context) if kind in MUST_BE else error['msg']}"
+    )
 
 
 def canonical(value: Any) -> bytes:

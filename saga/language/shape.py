@@ -31,7 +31,7 @@ from saga.language.model import (
     WorkerCompensation,
 )
 from saga.language.pointers import parent, pointer
-from saga.language.words import not_among, shown
+from saga.language.words import MUST_BE, NAME_RULE, not_among, shown
 
 _Loc: TypeAlias = tuple[str | int, ...]
 
@@ -132,20 +132,6 @@ def _place(error: ErrorDetails) -> _Loc:
 
 # --------------------------------------------------------------------------- words
 
-#: What each kind of value must be.
-_TYPES: Mapping[str, str] = {
-    "string_type": "text",
-    "bool_type": "true or false",
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "tuple_type": "a list",
-    "dict_type": "a mapping of names to values",
-    "model_type": "a mapping of names to values",
-    "model_attributes_type": "a mapping of names to values",
-    "greater_than_equal": "{ge:g} or more",
-    "less_than_equal": "{le:g} or less",
-}
-
 #: What a text must be that is no mere text.
 _TEXTS: Mapping[str | int, str] = {
     "name": "a name",
@@ -160,7 +146,6 @@ _TEXTS: Mapping[str | int, str] = {
 
 #: Longest text that is shown as the item of a list, in characters.
 _LONGEST_ITEM = 64
-_NAME_RULE = "it must begin with a-z and go on with a-z, 0-9 or _, 64 characters at most"
 
 
 def _words(error: ErrorDetails) -> str:
@@ -172,7 +157,7 @@ def _words(error: ErrorDetails) -> str:
         "missing": lambda: f"{_member(loc)} is missing: add it",
         "extra_forbidden": lambda: _unknown(error["loc"]),
         "value_error": lambda: str(context.get("error")),
-        "string_pattern_mismatch": lambda: f"{shown(value)} is no name: {_NAME_RULE}",
+        "string_pattern_mismatch": lambda: f"{shown(value)} is no name: it {NAME_RULE}",
         "literal_error": lambda: not_among(value, str(context.get("expected"))),
     }
     if kind in special:
@@ -184,7 +169,7 @@ def _must(error: ErrorDetails, loc: _Loc) -> str:
     kind, last = error["type"], loc[-1] if loc else ""
     if kind == "string_type" and last in _TEXTS:
         return _TEXTS[last]
-    return _TYPES[kind].format(**error.get("ctx", {})) if kind in _TYPES else f"otherwise ({error['msg']})"
+    return MUST_BE[kind].format(**error.get("ctx", {})) if kind in MUST_BE else f"otherwise ({error['msg']})"
 
 
 def _member(loc: _Loc) -> str:

@@ -5,7 +5,25 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+#: What a value must be, by the type of pydantic's error.
+MUST_BE: Mapping[str, str] = {
+    "string_type": "text",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "tuple_type": "a list",
+    "dict_type": "a mapping of names to values",
+    "model_type": "a mapping of names to values",
+    "model_attributes_type": "a mapping of names to values",
+    "greater_than_equal": "{ge:g} or more",
+    "less_than_equal": "{le:d} or less",
+    "string_too_long": "of {max_length} characters at most",
+    "too_long": "of {max_length} members at most",
+}
+#: What a name is made of.
+NAME_RULE = "must begin with a-z and go on with a-z, 0-9 or _, 64 characters at most"
 
 #: Characters of a value that are shown.
 _SHOWN = 60

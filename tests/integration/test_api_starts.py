@@ -246,8 +246,48 @@ async def test_a_member_at_fault_is_named(api: Served, change: dict[str, Any], p
     """422 with the pointer, and nothing is started."""
     start = await api.post("/v1/sagas", START | change)
     assert (start.status, start.type) == (422, "request-invalid")
-    assert any(found.startswith(pointer) for found in start.pointers), start.text
+    assert start.pointers == [pointer], start.text
     assert (await api.get("/v1/sagas")).json["items"] == []
+
+
+async def test_each_value_at_fault_is_one_problem_in_plain_words(api: Served) -> None:
+    """Not one for every type it could have had, and nothing of how the coordinator is made."""
+    labels = {"Bad-Name": [1], "list": [1], "nothing": None, "good": 1}
+    start = await api.post("/v1/sagas", START | {"labels": labels, "versoin": 1})
+    assert {each["pointer"]: each["detail"] for each in start.json["errors"]} == {
+        "/labels/Bad-Name": "the name must begin with a-z and go on with a-z, 0-9 or _, 64 characters at most",
+        "/labels/list": "must be text, a number or a boolean",
+        "/labels/nothing": "must be text, a number or a boolean",
+        "/versoin": "is not known here: did you mean 'version'?",
+    }
+    assert len(start.pointers) == 4
+    many = await api.post("/v1/sagas", START | {"labels": {f"l{at}": at for at in range(65)}})
+    assert many.json["errors"] == [{"pointer": "/labels", "detail": "must be of 64 members at most"}]
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ([], {"pointer": "", "detail": "the body must be an object"}),
+        ("text", {"pointer": "", "detail": "the body must be an object"}),
+        ({}, {"pointer": "/definition", "detail": "is missing: add it"}),
+        ({"definition": "booking", "version": 0}, {"pointer": "/version", "detail": "must be 1 or more"}),
+        (
+            {"definition": "booking", "version": 1.5},
+            {"pointer": "/version", "detail": "must be a whole number"},
+        ),
+        ({"definition": "booking", "start_at": 5}, {"pointer": "/start_at", "detail": "must be text"}),
+        (
+            {"definition": "booking", "id": "a/b"},
+            {"pointer": "/id", "detail": "must be 1 to 128 of A-Z, a-z, 0-9, '.', '_' and '-'"},
+        ),
+    ],
+)
+async def test_a_body_at_fault_is_told_about_in_plain_words(
+    api: Served, body: Any, problem: dict[str, str]
+) -> None:
+    """A client knows nothing of the classes and libraries in here."""
+    assert (await api.post("/v1/sagas", body)).json["errors"] == [problem]
 
 
 @pytest.mark.parametrize(
