@@ -27,7 +27,8 @@ from saga.core.journal import evolve
 from saga.core.messages import fold
 from saga.core.outcomes import Outcome
 from saga.core.settlement import lost, settle
-from saga.core.state import SagaState, Status
+from saga.core.state import SagaState
+from saga.core.statuses import Status
 from saga.definition import SagaDefinition
 from saga.errors import LeaseLost, MessagesWaiting, StoreUnavailable, StoreUnknown
 from saga.language.fields import Phase

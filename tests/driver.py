@@ -20,7 +20,8 @@ from saga.core.journal import evolve
 from saga.core.messages import Callback, Told, fold, hear
 from saga.core.outcomes import Outcome, Refused, Succeeded
 from saga.core.settlement import child_started, lost, settle
-from saga.core.state import SagaState, Status, StepStatus, UndoStatus, step_name
+from saga.core.state import SagaState, step_name
+from saga.core.statuses import Status, StepStatus, UndoStatus
 from saga.definition import parse_definition
 from saga.language.fields import Phase
 from saga.language.model import SagaDefinition

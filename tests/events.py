@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 from saga.core import entries as e
 from saga.core.case import executor
 from saga.core.outcomes import NotExecuted, Pending, Refused, Succeeded, Uncertain
-from saga.core.state import SagaState, Status, StepState, StepStatus, UndoStatus, step_name
+from saga.core.state import SagaState, StepState, step_name
+from saga.core.statuses import Status, StepStatus, UndoStatus
 from saga.language.model import Call
 from tests.driver import Wire, World
 from tests.faults import of_coordinator, of_promise, of_request

@@ -7,7 +7,8 @@ from math import inf
 from typing import Any, TypeAlias
 
 from saga.core.outcomes import Deferred, NotExecuted, Pending, Refused, Uncertain
-from saga.core.state import InvocationState, Status, StepState
+from saga.core.state import InvocationState, StepState
+from saga.core.statuses import Status
 from tests.driver import Ghost, Wire, World
 
 Fault: TypeAlias = Callable[[World], Any]

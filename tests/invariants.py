@@ -20,7 +20,8 @@ from saga.core.backward import compensatable
 from saga.core.encoding import decode, encode
 from saga.core.entries import Entry
 from saga.core.journal import evolve
-from saga.core.state import SagaState, Status, StepState, StepStatus, UndoStatus, step_name
+from saga.core.state import SagaState, StepState, step_name
+from saga.core.statuses import Status, StepStatus, UndoStatus
 from saga.language.model import SagaDefinition
 
 #: Entries that may follow an end.

@@ -17,7 +17,7 @@ from saga.changes import Seen
 from saga.core import simulate, views
 from saga.core.journal import replay
 from saga.core.masking import veil
-from saga.core.state import Status
+from saga.core.statuses import Status
 from saga.ports.stored import Listed, Query
 from saga.post import Loaded
 

@@ -12,7 +12,8 @@ from saga.core.entries import Entry
 from saga.core.entries.base import Cause
 from saga.core.forward import gathered, progress
 from saga.core.settlement import expired, lease_over
-from saga.core.state import InvocationState, SagaState, StepState, StepStatus, UndoStatus, step_name
+from saga.core.state import InvocationState, SagaState, StepState, step_name
+from saga.core.statuses import StepStatus, UndoStatus
 from saga.language.fields import Phase
 from saga.language.model import SagaDefinition, Step
 

@@ -14,7 +14,8 @@ from pydantic_core import to_json
 from saga.core import entries as e
 from saga.core.conclusions import OUTPUT_LIMIT
 from saga.core.entries import Entry
-from saga.core.state import SagaState, Status, StepState, StepStatus, UndoStatus, step_name
+from saga.core.state import SagaState, StepState, step_name
+from saga.core.statuses import Status, StepStatus, UndoStatus
 from saga.core.timers import pivot_invoked, pivot_passed
 from saga.language.fields import Phase
 from saga.language.model import SagaDefinition

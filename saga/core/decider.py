@@ -21,7 +21,8 @@ from saga.core.entries import Entry, Invoked
 from saga.core.entries.base import Cause, Via
 from saga.core.journal import evolve
 from saga.core.requests import REQUEST_LIMIT, Request, RequestTooLarge, render, scope
-from saga.core.state import SagaState, Status
+from saga.core.state import SagaState
+from saga.core.statuses import Status
 from saga.core.timers import overdue, wake_at
 from saga.errors import SagaError
 from saga.language.expressions import NothingFound, evaluate

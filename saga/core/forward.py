@@ -11,7 +11,8 @@ from saga.core.entries import Entry
 from saga.core.entries.base import Cause
 from saga.core.requests import scope
 from saga.core.settlement import expired, lease_over
-from saga.core.state import Failure, SagaState, StepState, StepStatus, step_name
+from saga.core.state import Failure, SagaState, StepState, step_name
+from saga.core.statuses import StepStatus
 from saga.core.timers import deadline, pivot_passed
 from saga.language.durations import parse_duration, parse_time
 from saga.language.expressions import NothingFound, evaluate, evaluate_members, truth

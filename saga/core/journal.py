@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
+from saga.core import attempt_changes as attempts
 from saga.core import entries as e
 from saga.core import step_changes as steps
 from saga.core.entries import Entry
-from saga.core.state import Failure, SagaState, Signal, Status, StepState, Trace, changed, shifted
+from saga.core.state import Failure, SagaState, Signal, StepState, Trace, changed, shifted
+from saga.core.statuses import Status
 from saga.core.transitions import BY_DIRECTION, SAGA_TRANSITIONS
 from saga.errors import IllegalEntry, UnreadableJournal
 
@@ -218,13 +220,13 @@ _APPLY: Mapping[type[Entry], Callable[[SagaState, Any], Changes]] = {
     e.ResolveCommanded: _step(steps.resolve),
     e.CommandUnchanged: _nothing,
     e.CommandRefused: _nothing,
-    e.Invoked: _step(steps.invoked),
-    e.Withdrawn: _step(steps.withdrawn),
-    e.AttemptNotExecuted: _step(steps.not_executed),
-    e.AttemptUncertain: _step(steps.uncertain_attempt),
-    e.AttemptRefused: _step(steps.refused_attempt),
-    e.AttemptPending: _step(steps.promised),
-    e.AttemptDeferred: _step(steps.deferred),
+    e.Invoked: _step(attempts.invoked),
+    e.Withdrawn: _step(attempts.withdrawn),
+    e.AttemptNotExecuted: _step(attempts.not_executed),
+    e.AttemptUncertain: _step(attempts.uncertain),
+    e.AttemptRefused: _step(attempts.refused),
+    e.AttemptPending: _step(attempts.promised),
+    e.AttemptDeferred: _step(attempts.deferred),
     e.LateAnswer: _late_answer,
     e.StepSkipped: _step(steps.skipped),
     e.StepExpanded: _step(steps.expanded),
@@ -237,7 +239,7 @@ _APPLY: Mapping[type[Entry], Callable[[SagaState, Any], Changes]] = {
     e.WaitBegan: _step(steps.until),
     e.SignalAwaited: _step(steps.until),
     e.SignalReceived: _signal,
-    e.ChildStarted: _step(steps.child_started),
-    e.TaskTaken: _step(steps.task),
-    e.TaskExtended: _step(steps.task),
+    e.ChildStarted: _step(attempts.child_started),
+    e.TaskTaken: _step(attempts.task),
+    e.TaskExtended: _step(attempts.task),
 }

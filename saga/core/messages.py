@@ -20,7 +20,8 @@ from saga.core.entries import Entry
 from saga.core.journal import evolve
 from saga.core.outcomes import Refused, Succeeded, callback_outcome
 from saga.core.settlement import settle
-from saga.core.state import InvocationState, SagaState, Status, StepState, StepStatus, UndoStatus, step_name
+from saga.core.state import InvocationState, SagaState, StepState, step_name
+from saga.core.statuses import Status, StepStatus, UndoStatus
 from saga.language.fields import Phase
 from saga.language.model import Call, SagaDefinition
 from saga.ports.stored import Message

@@ -17,7 +17,8 @@ from urllib.parse import quote, urlsplit
 
 from pydantic_core import to_json
 
-from saga.core.state import SagaState, StepState, StepStatus, instance_index, step_name
+from saga.core.state import SagaState, StepState, instance_index, step_name
+from saga.core.statuses import StepStatus
 from saga.language.expressions import (
     NothingFound,
     SecretRef,

@@ -12,7 +12,8 @@ from saga.core.conclusions import conclusion, step_output, success
 from saga.core.entries import Entry
 from saga.core.entries.base import Cause
 from saga.core.outcomes import Deferred, NotExecuted, Outcome, Pending, Refused, Succeeded, Uncertain
-from saga.core.state import SagaState, UndoStatus
+from saga.core.state import SagaState
+from saga.core.statuses import UndoStatus
 from saga.language.fields import Phase
 from saga.language.model import SagaDefinition
 

@@ -22,7 +22,8 @@ from saga.core.journal import evolve
 from saga.core.outcomes import Outcome, Refused, Succeeded, Uncertain
 from saga.core.requests import RequestTooLarge, address, render
 from saga.core.settlement import settle
-from saga.core.state import SagaState, Status, StepStatus, step_name
+from saga.core.state import SagaState, step_name
+from saga.core.statuses import Status, StepStatus
 from saga.core.timers import pivot_invoked, pivot_passed
 from saga.errors import SagaError
 from saga.language.expressions import NothingFound

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from saga.core.span_story import Key, Running, Story
-from saga.core.state import Status
+from saga.core.statuses import Status
 from saga.core.tracing import attempt_span_id, outcome_span_id
 
 Kind: TypeAlias = Literal["client", "internal"]

@@ -22,7 +22,8 @@ from saga.core import entries as e
 from saga.core.entries import Entry
 from saga.core.span_data import Closing, SpanData, attempt_span, outcome_span, root_span
 from saga.core.span_story import Key, Running, Story
-from saga.core.state import SagaState, Status
+from saga.core.state import SagaState
+from saga.core.statuses import Status
 
 
 def spans(entries: Iterable[Entry], before: SagaState | None) -> list[SpanData]:

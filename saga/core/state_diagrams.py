@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from saga.core import entries as e
 from saga.core.entries import Entry
-from saga.core.state import Status, StepStatus, UndoStatus
+from saga.core.statuses import Status, StepStatus, UndoStatus
 from saga.core.transitions import PARKED_TRANSITIONS, SAGA_TRANSITIONS, STEP_TRANSITIONS, UNDO_TRANSITIONS
 
 #: What a person did, or what concerns the saga as a whole; the rest is told as one.

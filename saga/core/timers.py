@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from saga.core.state import InvocationState, SagaState, Status, StepState
+from saga.core.state import InvocationState, SagaState, StepState
+from saga.core.statuses import Status
 from saga.language.model import SagaDefinition
 
 

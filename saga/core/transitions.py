@@ -12,7 +12,9 @@ from typing import Final, TypeAlias
 
 from saga.core import entries as e
 from saga.core.entries import Entry
-from saga.core.state import Status, StepStatus, UndoStatus
+from saga.core.state import StepState
+from saga.core.statuses import Status, StepStatus, UndoStatus
+from saga.errors import IllegalEntry
 
 #: In a table: running or compensating, by the saga's direction.
 BY_DIRECTION: Final = None
@@ -180,3 +182,27 @@ UNDO_TRANSITIONS: Mapping[UndoStatus, Mapping[type[Entry], tuple[UndoStatus, ...
     _U.SKIPPED: {},
     _U.RESOLVED: {},
 }
+
+
+def action_status(step: StepState, entry: Entry, wanted: StepStatus | None = None) -> StepStatus:
+    """Return where the entry leads the step's action: to ``wanted`` where there is a choice.
+
+    Raises :class:`~saga.errors.IllegalEntry` when the tables do not allow it.
+    """
+    row = PARKED_TRANSITIONS if step.parked else STEP_TRANSITIONS[step.status]
+    allowed = row.get(type(entry), ())
+    to = wanted if wanted is not None else (allowed[0] if allowed else None)
+    if to is None or to not in allowed:
+        raise IllegalEntry(f"{entry.kind} for step {step.name}, whose action is {step.status}")
+    return to
+
+
+def undo_status(step: StepState, entry: Entry) -> UndoStatus:
+    """Return where the entry leads the step's compensation.
+
+    Raises :class:`~saga.errors.IllegalEntry` when the table does not allow it.
+    """
+    allowed = UNDO_TRANSITIONS[step.undo_status].get(type(entry), ())
+    if not allowed:
+        raise IllegalEntry(f"{entry.kind} for step {step.name}, whose compensation is {step.undo_status}")
+    return allowed[0]

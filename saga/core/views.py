@@ -11,17 +11,8 @@ from saga.core.encoding import as_dict
 from saga.core.entries import Entry
 from saga.core.masking import Veil, masked, sensitive_of, veil
 from saga.core.requests import timestamp
-from saga.core.state import (
-    UNDO_OVER,
-    Failure,
-    InvocationState,
-    SagaState,
-    Status,
-    StepState,
-    UndoStatus,
-    instance_name,
-    step_name,
-)
+from saga.core.state import Failure, InvocationState, SagaState, StepState, instance_name, step_name
+from saga.core.statuses import UNDO_OVER, Status, UndoStatus
 from saga.definition import SagaDefinition, Step
 from saga.ports.stored import Summary
 

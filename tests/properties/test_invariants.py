@@ -9,7 +9,7 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from saga.core.state import Status
+from saga.core.statuses import Status
 from saga.language.model import SagaDefinition
 from tests.driver import World
 from tests.events import carry_on, events, finish

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from saga.core import graphs, state_diagrams
-from saga.core.state import Status, StepStatus, UndoStatus
+from saga.core.statuses import Status, StepStatus, UndoStatus
 from saga.definition import SagaDefinition, parse_definition
 from saga.language.documents import read_document
 

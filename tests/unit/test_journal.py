@@ -14,7 +14,8 @@ from saga.core import entries as e
 from saga.core.encoding import as_dict, decode, encode
 from saga.core.entries import KINDS, Entry
 from saga.core.journal import ENTRY_ALLOWANCE, evolve, replay
-from saga.core.state import SagaState, Status, changed
+from saga.core.state import SagaState, changed
+from saga.core.statuses import Status
 from saga.errors import IllegalEntry, UnreadableJournal
 from tests.driver import START, World, defined, step
 from tests.sentences import given as saga_of

@@ -12,17 +12,8 @@ import pytest
 from saga.core import entries as e
 from saga.core.entries import KINDS, Entry
 from saga.core.journal import evolve
-from saga.core.state import (
-    InvocationState,
-    Open,
-    Pending,
-    SagaState,
-    Status,
-    StepState,
-    StepStatus,
-    UndoStatus,
-    changed,
-)
+from saga.core.state import InvocationState, Open, Pending, SagaState, StepState, changed
+from saga.core.statuses import Status, StepStatus, UndoStatus
 from saga.core.transitions import (
     BY_DIRECTION,
     PARKED_TRANSITIONS,
