@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
 #: Times a start is sent whose answer is lost, under one id or start key, and the seconds between.
 _SENDINGS, _PAUSE = 3, 0.5
+_NAMELESS = (
+    "name the definition, and give the saga its input, as in 'saga start flight_booking -f flight=LH1 -f amount=120'"
+    " or 'saga start flight_booking -i input.json'; 'saga definitions' lists those there are"
+)
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", required=False, metavar="NAME")
 @options.payload_options("input")
 @click.option(
     "--version", type=click.IntRange(min=1), help="Version of the definition; the latest if not given."
@@ -37,7 +41,7 @@ _SENDINGS, _PAUSE = 3, 0.5
 def start(
     api: Api,
     *,
-    name: str,
+    name: str | None,
     input_file: str | None,
     fields: Sequence[str],
     version: int | None,
@@ -50,6 +54,8 @@ def start(
 
     With --wait or --watch the exit code says how it went: 0 completed, 1 compensated, abandoned or parked.
     """
+    if name is None:
+        raise click.UsageError(_NAMELESS)
     if saga_id is not None and key is not None:
         raise click.UsageError("--id takes the place of --key: give one of them")
     body = {
@@ -61,8 +67,20 @@ def start(
         "id": saga_id if saga_id is not None or key is not None else _new_id(),
     }
     given = {name: value for name, value in body.items() if value is not None}
-    answer = _start(api, "/v1/sagas", given, key)
+    try:
+        answer = _start(api, "/v1/sagas", given, key)
+    except Refused as refused:
+        refused.problems += tuple(_advice(refused, given))
+        raise
     _report_start(api, answer, **after)
+
+
+def _advice(refused: Refused, given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what to try, where it is likely what was forgotten."""
+    if refused.type == "input-invalid" and "input" not in given:
+        yield "no input was given: give it with -f key=value, as often as needed, or with -i FILE"
+    if refused.type == "definition-unknown":
+        yield "'saga definitions' lists those there are; 'saga apply FILE' stores one, and its name is what is started"
 
 
 @click.command()

@@ -574,6 +574,33 @@ def test_start_prints_the_id(asks: Terminal, script: Script) -> None:
     assert script.asked[0][2]["Idempotency-Key"] == "k1"
 
 
+def test_a_start_of_nothing_says_what_to_write(saga: Terminal) -> None:
+    """The name is what is forgotten first."""
+    result = saga("start", "-f", "flight=LH1")
+
+    assert result.code == 2
+    assert "Usage: saga start [OPTIONS] NAME" in result.err
+    assert "name the definition" in result.err
+    assert "saga start flight_booking -f flight=LH1" in result.err
+    assert "saga definitions" in result.err
+
+
+def test_a_start_without_input_says_how_it_is_given(asks: Terminal, script: Script) -> None:
+    """When the definition takes none, nothing is said; when input was given, its own problems say all."""
+    told = {"errors": [{"pointer": "/input", "detail": 'the value is not of type "object"'}]}
+    script.problem(422, "input-invalid", "it does not fit", **told)
+    script.problem(422, "input-invalid", "it does not fit", **told)
+    script.problem(404, "definition-unknown", "there is no definition of this name")
+
+    nothing, something = asks("start", "flight_booking"), asks("start", "flight_booking", "-f", "a=1")
+    unknown = asks("start", "flight_booking.yaml")
+
+    assert (nothing.code, something.code, unknown.code) == (2, 2, 2)
+    assert "no input was given: give it with -f key=value" in nothing.err
+    assert "no input was given" not in something.err
+    assert "'saga definitions' lists those there are; 'saga apply FILE' stores one" in unknown.err
+
+
 def test_a_start_whose_answer_was_lost_is_sent_again_as_the_same(asks: Terminal, script: Script) -> None:
     """So that it is one saga, whether or not the first arrived; without an id or a key it is given an id."""
     script.gives(0)
