@@ -17,7 +17,6 @@ import ssl
 import sys
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
 from typing import Final
 
 from aiohttp import web
@@ -26,6 +25,7 @@ from saga import logs
 from saga.api import keys
 from saga.app import build_app, drain
 from saga.errors import SettingsInvalid, StoreUnusable
+from saga.loops import loop_factory
 from saga.settings import Settings, unknown_variables
 from saga.telemetry import telemetry_from
 
@@ -63,12 +63,8 @@ def run(settings: Settings) -> int:
 
 
 def _loop(settings: Settings) -> int:
-    try:
-        factory = import_module("uvloop").new_event_loop
-    except ImportError:  # an optional part
-        factory = None
     _spare_the_collector()
-    with asyncio.Runner(loop_factory=factory) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(serve(settings))
 
 

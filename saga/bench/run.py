@@ -55,18 +55,21 @@ def run(options: Options, say: Callable[[str], None]) -> dict[str, Any]:
     """Run the benchmark and return its figures; ``say`` is told what is being done."""
     with ExitStack() as parts, tempfile.TemporaryDirectory(prefix="saga-bench-") as folder:
         say("participants and collector start")
-        services = [parts.enter_context(_part("participant")) for _ in range(STEPS)]
+        services = [parts.enter_context(_part("participant")).port for _ in range(STEPS)]
         collector = _Part("collector") if options.tracing else None
         addresses = [f"http://127.0.0.1:{service}" for service in services]
         say("yardstick: the same calls, bare")
-        with _part("yardstick", *(f"{address}/do" for address in addresses)) as port:
-            yardstick = _load(port, options)
-            yardstick_one = _load(port, options, at_once=1)
+        with _part("yardstick", *(f"{address}/do" for address in addresses)) as bare:
+            cpu = _cpu(bare.pid)
+            yardstick = _load(bare.port, options)
+            cpu = _cpu(bare.pid) - cpu
+            yardstick_one = _load(bare.port, options, at_once=1)
         say("coordinator")
         with _coordinator(Path(folder), addresses, collector, options) as (pid, port):
             figures = _measured(pid, port, options, say)
         spans = collector.end()["spans"] if collector is not None else 0
         figures |= _compared(figures, yardstick, yardstick_one)
+        figures |= {"yardstick_cpu_ms": cpu * 1e3 / yardstick.count}
         return figures | {"spans": spans, "machine": _machine(), "fdatasync_ms": _fdatasync(Path(folder))}
 
 
@@ -124,6 +127,13 @@ class _Part:
             stdout=subprocess.PIPE,
         )
         self.said = self._line()
+        self.pid = self._process.pid
+
+    @property
+    def port(self) -> int:
+        """Return where it listens."""
+        port: int = self.said["port"]
+        return port
 
     def _line(self) -> dict[str, Any]:
         assert self._process.stdout is not None  # noqa: S101 - it is a pipe
@@ -140,10 +150,10 @@ class _Part:
 
 
 @contextmanager
-def _part(name: str, *arguments: str) -> Iterator[int]:
+def _part(name: str, *arguments: str) -> Iterator[_Part]:
     part = _Part(name, *arguments)
     try:
-        yield part.said["port"]
+        yield part
     finally:
         part.end()
 
@@ -169,7 +179,7 @@ def _coordinator(
         "SAGA_DURABILITY": options.durability,
     }
     if collector is not None:
-        settings |= {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.said['port']}"}
+        settings |= {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.port}"}
         settings |= {"OTEL_TRACES_SAMPLER": "always_on"}
     with (folder / "serve.log").open("wb") as log:
         process = subprocess.Popen(

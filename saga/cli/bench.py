@@ -46,7 +46,10 @@ def _lines(figures: dict[str, Any]) -> list[str]:
         f"machine        {figures['machine']}; a sync of the disk takes {figures['fdatasync_ms']:.2f} ms",
         f"settings       {figures['at_once']} at once, durability {figures['durability']}, tracing {figures['tracing']}",
         f"sagas          {figures['rate']:.0f}/s   p50 {figures['p50_ms']:.1f} ms   p99 {figures['p99_ms']:.1f} ms{wrong}",
-        f"bare calls     {figures['yardstick_rate']:.0f}/s   p99 {figures['yardstick_p99_ms']:.1f} ms",
+        (
+            f"bare calls     {figures['yardstick_rate']:.0f}/s   p99 {figures['yardstick_p99_ms']:.1f} ms   "
+            f"{figures['yardstick_cpu_ms']:.2f} ms CPU for the same three calls"
+        ),
         f"ratio          {figures['ratio']:.2f} of the bare service",
         f"coordinator    {figures['cpu_ms']:.2f} ms CPU a saga   {figures['appends_per_saga']:.2f} appends a saga",
         f"commits        {figures['commits']} for {figures['sagas']} sagas",
