@@ -52,161 +52,25 @@ commit, or behind an idempotency key of its own. It does not isolate sagas from 
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
 
-Phase: TypeAlias = Literal["action", "compensation"]
+from compensations.delivery import Answer, Delivery, Phase, problem
+from compensations.ledger import Ledger, LedgerBusy, Remembered, Stored
+
 Judgement: TypeAlias = Literal["run", "replay", "late", "null", "reused", "stale", "busy"]
 
 #: Statuses that ask for the request again instead of answering it.
 ASK_AGAIN: Final = frozenset({408, 409, 425, 429})
 
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a participant answers, as it goes on the wire and as it is remembered."""
-
-    status: int
-    body: bytes = b""
-    #: Only headers that belong to the answer itself, such as ``content-type`` and ``location``.
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def json(cls, status: int, value: Any, headers: Mapping[str, str] | None = None) -> Answer:
-        """Return an answer whose body is the value as JSON."""
-        content = {"content-type": "application/json"} | dict(headers or {})
-        return cls(status, json.dumps(value, separators=(",", ":")).encode(), content)
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether the request was executed, or accepted to be."""
-        return 200 <= self.status < 300
-
-
-def _problem(status: int, kind: str, detail: str, **headers: str) -> Answer:
-    content = {"content-type": "application/problem+json"} | headers
-    return Answer.json(status, {"type": kind, "status": status, "detail": detail}, content)
-
-
 NULL: Final = Answer(204)
-LATE: Final = _problem(410, "late-action", "this action has been compensated; it is not executed any more")
-REUSED: Final = _problem(422, "key-reused", "this idempotency key was used with different bytes")
-STALE: Final = _problem(412, "stale-fence", "another coordinator has taken this saga over; nothing was done")
-BUSY: Final = _problem(
+LATE: Final = problem(410, "late-action", "this action has been compensated; it is not executed any more")
+REUSED: Final = problem(422, "key-reused", "this idempotency key was used with different bytes")
+STALE: Final = problem(412, "stale-fence", "another coordinator has taken this saga over; nothing was done")
+BUSY: Final = problem(
     425, "busy", "the ledger is locked; send the same request again", **{"retry-after": "1"}
 )
-
-
-class BarrierError(Exception):
-    """Something the guard refuses or cannot do."""
-
-
-class BadDelivery(BarrierError):
-    """A request lacks what the guard needs to know; ``answer`` is the 400 that says so."""
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail)
-        self.answer = _problem(400, "not-guarded", detail)
-
-
-class LedgerBusy(BarrierError):
-    """The ledger's lock was not to be had in time; nothing was done."""
-
-
-class TransactionBroken(BarrierError):
-    """The business function ended the guard's transaction; its change is not protected. Mend the function."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """One request as it arrived; what the guard judges by. Made by :func:`receive`."""
-
-    phase: Phase
-    #: The idempotency key, the same in every attempt.
-    key: str
-    #: The key of the action: ``key`` itself for an action, what is undone for a compensation.
-    action_key: str
-    #: Hash of method, target and body: equal for every attempt, different for a reused key.
-    digest: str
-    saga_id: str | None = None
-    step: str | None = None
-    #: None when the sender has none; then no fence is compared.
-    fence: int | None = None
-    #: From 1.
-    attempt: int = 1
-
-
-def digest(method: str, target: str, body: bytes) -> str:
-    """Return the hash that tells a repeated request from a reused key; the target is path and query as sent."""
-    head = f"{method.upper()} {target}\n".encode()
-    return hashlib.sha256(head + body).hexdigest()
-
-
-def receive(phase: Phase, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Delivery:
-    """Read what the guard needs from a request to a route that executes this phase.
-
-    Raises:
-        BadDelivery: a header is missing, malformed, or says that the request was meant for another route.
-    """
-    found = {name.lower(): value for name, value in headers.items()}
-    if found.get("saga-phase", phase) != phase:
-        raise BadDelivery(f"Saga-Phase is {found['saga-phase']!r}, but this route executes the {phase}")
-    key = _required(found, "idempotency-key")
-    action_key = key if phase == "action" else _required(found, "saga-action-key")
-    return Delivery(
-        phase=phase,
-        key=key,
-        action_key=action_key,
-        digest=digest(method, target, body),
-        saga_id=found.get("saga-id"),
-        step=found.get("saga-step"),
-        fence=_number(found, "saga-fence"),
-        attempt=_number(found, "saga-attempt") or 1,
-    )
-
-
-def _required(headers: Mapping[str, str], name: str) -> str:
-    value = headers.get(name, "").strip()
-    if not value:
-        raise BadDelivery(
-            f"the header {name.title()} is missing: without it a repeated request cannot be recognised"
-        )
-    return value
-
-
-def _number(headers: Mapping[str, str], name: str) -> int | None:
-    text = headers.get(name)
-    if text is None:
-        return None
-    # isdecimal alone lets digits of other scripts through, and int() takes them.
-    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
-        raise BadDelivery(f"the header {name.title()} must be a whole number, not {text!r}")
-    return int(text)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """A remembered answer, and the hash of the request it was given to."""
-
-    digest: str
-    answer: Answer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remembered:
-    """All that a ledger knows about one action key, and the highest fence seen of its saga."""
-
-    action: Stored | None = None
-    compensation: Stored | None = None
-    fence: int | None = None
-
-    def of(self, phase: Phase) -> Stored | None:
-        """Return what is remembered of that phase."""
-        return self.action if phase == "action" else self.compensation
 
 
 def judge(delivery: Delivery, remembered: Remembered, *, settling: bool = False) -> Judgement:
@@ -256,42 +120,6 @@ class Verdict:
 
     judgement: Judgement
     answer: Answer
-
-
-class Ledger(Protocol):
-    """What the guard remembers; kept in the database that holds the business data, on the same connection."""
-
-    def transaction(self) -> AbstractContextManager[None]:
-        """Hold the one writing transaction: committed on return, rolled back when anything is raised.
-
-        Raises:
-            LedgerBusy: the lock was not to be had in time, on entry or at the commit; nothing was changed.
-        """
-
-    def recall(self, action_key: str, saga_id: str | None) -> Remembered:
-        """Return what is known about an action, and the fence of that saga."""
-
-    def remember(self, delivery: Delivery, answer: Answer) -> None:
-        """Keep the answer for (action key, phase), in place of one that is there."""
-
-    def forget(self, delivery: Delivery) -> None:
-        """Drop the answer for (action key, phase), if there is one."""
-
-    def raise_fence(self, saga_id: str, fence: int) -> None:
-        """Keep the highest fence seen of a saga."""
-
-    def mark(self) -> None:
-        """Mark where the business change begins."""
-
-    def rewind(self) -> None:
-        """Take back everything since :meth:`mark`."""
-
-    def release(self) -> None:
-        """Drop the mark.
-
-        Raises:
-            TransactionBroken: the mark is gone, because something ended the transaction.
-        """
 
 
 @dataclass(frozen=True, slots=True)

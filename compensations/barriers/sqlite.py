@@ -1,7 +1,8 @@
 """The guard's ledger in SQLite, on the connection that holds the business data.
 
 >>> import sqlite3
->>> from compensations.barrier import Answer, Guard, receive
+>>> from compensations.barrier import Guard
+>>> from compensations.delivery import Answer, receive
 >>> connection = sqlite3.connect(":memory:", isolation_level=None)
 >>> _ = connection.execute("CREATE TABLE seat (id TEXT PRIMARY KEY)")
 >>> guard = Guard(SqliteLedger(connection))
@@ -32,7 +33,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from compensations.barrier import Answer, Delivery, LedgerBusy, Remembered, Stored, TransactionBroken
+from compensations.delivery import Answer, Delivery
+from compensations.ledger import LedgerBusy, Remembered, Stored, TransactionBroken
 
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS barrier_answer (

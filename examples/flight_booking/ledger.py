@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compensations.barrier import Delivery, Turn
+from compensations.barrier import Turn
+from compensations.delivery import Delivery
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS item (

@@ -21,8 +21,9 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from compensations.barrier import LATE, Answer, BadDelivery, Guard, Turn, Verdict, Work, receive
+from compensations.barrier import LATE, Guard, Turn, Verdict, Work
 from compensations.barriers.sqlite import SqliteLedger
+from compensations.delivery import Answer, BadDelivery, receive
 
 from .knobs import BadKnobs, Knobs, Rule
 from .ledger import SECTIONS, Ledger

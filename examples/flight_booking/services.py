@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, TypeAlias
 
-from compensations.barrier import Answer, Phase, Turn
+from compensations.barrier import Turn
+from compensations.delivery import Answer, Phase
 
 from .ledger import Ledger
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import aiohttp
 import pytest
 
-from compensations.barrier import Answer
+from compensations.delivery import Answer
 from tests.campaign.coordinators import ROOT, Surroundings
 from tests.campaign.definitions import SERVICES, documents, plan
 from tests.campaign.evidence import Evidence

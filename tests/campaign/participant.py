@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from compensations.barrier import Answer, BadDelivery, Delivery, Guard, Phase, Turn, receive
+from compensations.barrier import Guard, Turn
 from compensations.barriers.sqlite import SqliteLedger
+from compensations.delivery import Answer, BadDelivery, Delivery, Phase, receive
 from tests.campaign.clock import sleep, ticks
 from tests.campaign.faults import Fate, Faults, Shares
 

@@ -18,8 +18,9 @@ from typing import Literal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compensations.barrier import Answer, Delivery, Guard, Turn, Verdict, is_final, receive
+from compensations.barrier import Guard, Turn, Verdict, is_final
 from compensations.barriers.sqlite import SqliteLedger
+from compensations.delivery import Answer, Delivery, receive
 
 Phase = Literal["action", "compensation"]
 

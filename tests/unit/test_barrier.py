@@ -11,28 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from compensations.barrier import (
-    BUSY,
-    LATE,
-    NULL,
-    REUSED,
-    STALE,
-    Answer,
-    BadDelivery,
-    Delivery,
-    Guard,
-    LedgerBusy,
-    Remembered,
-    Stored,
-    TransactionBroken,
-    Turn,
-    Verdict,
-    digest,
-    is_final,
-    judge,
-    receive,
-)
+from compensations.barrier import BUSY, LATE, NULL, REUSED, STALE, Guard, Turn, Verdict, is_final, judge
 from compensations.barriers.sqlite import SqliteLedger
+from compensations.delivery import Answer, BadDelivery, Delivery, digest, receive
+from compensations.ledger import LedgerBusy, Remembered, Stored, TransactionBroken
 
 HEADERS = {"Saga-Id": "s1", "Saga-Step": "reserve", "Saga-Attempt": "1"}
 CREATED = Answer.json(201, {"seat": "12A"}, {"location": "/seats/12A"})
