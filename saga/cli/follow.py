@@ -125,7 +125,8 @@ def step_rows(saga: Saga) -> Iterator[tuple[Cell | str, ...]]:
     for step in saga["steps"]:
         undo = step.get("compensation") or {}
         error = undo.get("error") or step.get("error")
-        owed = undo.get("attempts") or undo.get("status") not in (None, "pending")
+        # Of a saga that goes forward, what would be undone is only said where a person asks for the plan.
+        owed = undo.get("status") not in (None, "pending") or (undo and saga["direction"] == "backward")
         yield (
             step["name"],
             output.status(step["status"]),
@@ -148,7 +149,8 @@ def print_saga(saga: Saga) -> None:
     output.line(headline(saga), output.COLOURS.get(saga["status"]), bold=output.on_terminal())
     for name, value in _facts(saga):
         output.line(f"{name}: {clean(value)}")
-    output.table(STEP_HEADINGS, step_rows(saga))
+    # Behind lines for a person no program reads these as they come.
+    output.table(STEP_HEADINGS, step_rows(saga), always_headed=True)
 
 
 def _facts(saga: Saga) -> Iterator[tuple[str, Any]]:

@@ -98,14 +98,16 @@ def failure(failed: Failure, *, as_json: bool) -> None:
         click.echo(other, err=True)
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[Cell | str]]) -> None:
-    """Print rows as they come in a pipe, and as a table on a terminal."""
+def table(
+    headings: Sequence[str], rows: Iterable[Sequence[Cell | str]], *, always_headed: bool = False
+) -> None:
+    """Print rows as they come in a pipe, and as a table on a terminal; only that has headings, if not told else."""
     if on_terminal():
         from rich.console import Console
 
         Console().print(rich_table(headings, rows))
         return
-    for row in rows:
+    for row in [headings, *rows] if always_headed else rows:
         click.echo("\t".join(clean(_cell(cell).text) for cell in row))
 
 

@@ -13,6 +13,7 @@ from saga.core.masking import Veil, masked, sensitive_of, veil
 from saga.core.requests import timestamp
 from saga.core.state import Failure, InvocationState, SagaState, StepState, instance_name, step_name
 from saga.core.statuses import UNDO_OVER, Status, UndoStatus
+from saga.core.timers import pivot_passed
 from saga.definition import SagaDefinition, Step
 from saga.ports.stored import Summary
 
@@ -40,6 +41,7 @@ def progress(definition: SagaDefinition, state: SagaState) -> dict[str, int]:
 
 
 def _owes(definition: SagaDefinition, unit: StepState) -> bool:
+    """Return whether the unit has something to undo, should the saga go backward."""
     if not unit.may_have_happened or unit.count is not None:
         return False
     step = definition.step(step_name(unit.name))
@@ -73,7 +75,7 @@ def saga(definition: SagaDefinition, state: SagaState, *, owner: str | None, fen
         "output": over(state.output),
         "error": over(_error(failure(state))),
         "labels": over(dict(state.labels)),
-        "steps": [view for step in definition.steps for view in _steps(definition, step, state, over)],
+        "steps": list(_steps(definition, state, over)),
         "started_at": when(state.started_at),
         "updated_at": when(state.updated_at),
         "ended_at": when(state.ended_at),
@@ -88,14 +90,27 @@ def saga(definition: SagaDefinition, state: SagaState, *, owner: str | None, fen
 Over: TypeAlias = Callable[[Any], Any]
 
 
-def _steps(definition: SagaDefinition, step: Step, state: SagaState, over: Over) -> Iterable[dict[str, Any]]:
+def _steps(definition: SagaDefinition, state: SagaState, over: Over) -> Iterable[dict[str, Any]]:
+    # Past the pivot and at a good end nothing is owed any more; an abandoned saga has left undone what it owed.
+    over_the_top = state.status is Status.COMPLETED or pivot_passed(definition, state)
+    forgiven = state.direction == "forward" and over_the_top
+    for step in definition.steps:
+        for unit in _with_instances(step, state):
+            owed = not forgiven and _owes(definition, unit)
+            undoing = owed or unit.undo_status is not UndoStatus.PENDING
+            yield _step(definition, step, unit, over, undoing=undoing)
+
+
+def _with_instances(step: Step, state: SagaState) -> Iterable[StepState]:
     shown = state.step(step.name)
-    yield _step(definition, step, shown, over)
-    for index in range(shown.count or 0):
-        yield _step(definition, step, state.step(instance_name(step.name, index)), over)
+    yield shown
+    yield from (state.step(instance_name(step.name, index)) for index in range(shown.count or 0))
 
 
-def _step(definition: SagaDefinition, step: Step, unit: StepState, over: Over) -> dict[str, Any]:
+def _step(
+    definition: SagaDefinition, step: Step, unit: StepState, over: Over, *, undoing: bool
+) -> dict[str, Any]:
+    """Return a step, with its compensation if it is owed, under way or over."""
     failed = unit.failure if unit.settled else unit.action.failure
     return {
         "name": unit.name,
@@ -108,7 +123,7 @@ def _step(definition: SagaDefinition, step: Step, unit: StepState, over: Over) -
         "started_at": when(unit.started_at),
         "ended_at": when(unit.ended_at),
         "next_attempt_at": when(_next_attempt(unit)),
-        "compensation": _compensation(step, unit, over),
+        "compensation": _undo(unit, over) if undoing else None,
     }
 
 
@@ -125,12 +140,6 @@ def next_attempt(state: SagaState) -> float | None:
 def _next_attempt(unit: StepState) -> float | None:
     invocation: InvocationState = unit.action if not unit.settled else unit.undo
     return invocation.next_at if invocation.next_at is not None else unit.until
-
-
-def _compensation(step: Step, unit: StepState, over: Over) -> dict[str, Any] | None:
-    if step.compensation is None or step.compensation == "none" or unit.count is not None:
-        return None if step.kind != "saga" or step.compensation == "none" else _undo(unit, over)
-    return _undo(unit, over)
 
 
 def _undo(unit: StepState, over: Over) -> dict[str, Any]:

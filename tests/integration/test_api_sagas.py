@@ -43,10 +43,45 @@ async def test_a_saga_has_every_member_it_is_said_to_have(api: Served) -> None:
         "name", "status", "attempts", "output", "error", "started_at", "ended_at", "next_attempt_at",
         "compensation",
     }  # fmt: skip
-    assert set(shown["steps"][0]["compensation"]) == {"status", "attempts", "error", "started_at", "ended_at"}
     assert shown["progress"] == {"done": 3, "total": 3}
-    assert shown["steps"][2]["compensation"] is None
     assert shown["started_at"].endswith("Z")
+    api.invoker.script = answering(pay=said(402, {})).script
+    undone = (await api.get(f"/v1/sagas/{await started(api)}")).json
+    assert set(undone["steps"][0]["compensation"]) == {
+        "status", "attempts", "error", "started_at", "ended_at",
+    }  # fmt: skip
+
+
+async def test_a_compensation_is_shown_where_one_is_owed(api: Served) -> None:
+    """Not of a step that was not reached, was refused, or cannot be undone any more."""
+
+    async def undoing(saga_id: str) -> list[str | None]:
+        steps = (await api.get(f"/v1/sagas/{saga_id}")).json["steps"]
+        return [step["compensation"] and step["compensation"]["status"] for step in steps]
+
+    api.invoker.script = answering(seat=None).script
+    begun = (await api.post("/v1/sagas", START)).json["id"]
+    await api.on_wire(begun, "seat")
+    assert await undoing(begun) == [None, None, None]
+    api.invoker.script = answering(pay=None).script
+    running = (await api.post("/v1/sagas", START)).json["id"]
+    await api.on_wire(running, "pay")
+    assert await undoing(running) == ["pending", None, None]
+
+    api.invoker.script = answering(pay=said(402, {})).script
+    assert await undoing(await started(api)) == ["undone", None, None]
+    api.invoker.script = answering(ticket=None).script
+    passed = (await api.post("/v1/sagas", START)).json["id"]
+    await api.on_wire(passed, "ticket")
+    assert await undoing(passed) == [None, None, None]
+    api.invoker.script = answering().script
+    assert await undoing(await started(api)) == [None, None, None]
+
+    api.invoker.script = answering(pay=None).script
+    left = (await api.post("/v1/sagas", START)).json["id"]
+    await api.on_wire(left, "pay")
+    await api.post(f"/v1/sagas/{left}/abandon", {})
+    assert await undoing(left) == ["pending", None, None]
 
 
 async def test_a_saga_is_shown_as_it_was_after_an_entry(api: Served) -> None:

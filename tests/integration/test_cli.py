@@ -717,7 +717,7 @@ def test_every_kind_of_entry_has_its_sentence() -> None:
 
 
 def test_show_prints_the_saga_and_its_steps(asks: Terminal, script: Script) -> None:
-    """In a pipe as plain lines, the cells of a row with tabs between them."""
+    """In a pipe as plain lines, the cells of a row with tabs between them, and what they are above them."""
     script.gives(200, SAGA | {"error": {"step": "two", "kind": "uncertain", "detail": "reset"}})
 
     result = asks("show", "s1")
@@ -726,9 +726,23 @@ def test_show_prints_the_saga_and_its_steps(asks: Terminal, script: Script) -> N
         "s1  flight_booking version 2  running  1/2",
         "error: two: uncertain, reset",
         "started: 2026-03-01 09:30:00",
+        "step\tstatus\tattempts\tcompensation\terror",
         "one\tsucceeded\t1\t\t",
         "two\tuncertain\t3\tundone\tuncertain, reset",
     ]
+
+
+def test_a_compensation_that_is_owed_is_shown_once_the_saga_goes_backward(
+    asks: Terminal, script: Script
+) -> None:
+    """Before that it is owed too, but nobody waits for it."""
+    step = SAGA["steps"][1] | {"compensation": {"status": "pending", "attempts": 0, "error": None}}
+    for direction in ("forward", "backward"):
+        script.gives(200, SAGA | {"direction": direction, "steps": [step]})
+
+    forward, backward = (asks("show", "s1").out.splitlines()[-1].split("\t") for _ in range(2))
+
+    assert (forward[3], backward[3]) == ("", "pending")
 
 
 def test_list_follows_the_pages_it_needs(asks: Terminal, script: Script) -> None:
