@@ -217,7 +217,7 @@ class Stage:
 
     def _next(self) -> Iterator[str]:
         base = self.api.base
-        yield f"Web page and API: {base}/"
+        yield f"HTTP API: {base}/v1/sagas"
         yield "Try next, in another terminal:"
         yield f"  export SAGA_URL={base}"
         yield "  saga list"

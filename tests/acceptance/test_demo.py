@@ -126,7 +126,8 @@ def test_it_stays_up_until_it_is_stopped(
     process = start()
     said = read_until(process, "Ctrl-C stops everything")
     coordinator = addresses(said)[0]
-    assert f"Web page and API: {coordinator}/" in said
+    assert f"HTTP API: {coordinator}/v1/sagas" in said
+    assert "page" not in said.lower()  # there is none yet
     assert is_there(coordinator)
 
     process.send_signal(number)
