@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from pydantic_core import to_json
 
 from saga.core import entries as e
-from saga.core.backward import compensatable
 from saga.core.commands import Asked, Command, judge
 from saga.core.decider import Decision, Invoke, decide
 from saga.core.entries import Entry
@@ -351,7 +350,7 @@ class World:
             wanted = {unit for unit in kept if state.step(unit).status is StepStatus.SUCCEEDED}
             assert effects & kept == wanted, f"completed with {sorted(effects)}, not {sorted(wanted)}"
         elif state.status is Status.COMPENSATED:
-            left = {unit for unit in effects if compensatable(self.definition.step(step_name(unit)))}
+            left = {unit for unit in effects if self.definition.step(step_name(unit)).compensatable}
             assert not left, f"compensated, and {sorted(left)} is still there"
         elif state.status is Status.PARKED:
             assert state.parking is not None, "parked without a reason"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from saga.core.state_diagrams import saga_diagram
 from saga.settings import SETTINGS
+from tests.state_diagrams import saga_diagram
 
 ROOT = Path(__file__).resolve().parent.parent
 

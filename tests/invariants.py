@@ -16,7 +16,6 @@
 from __future__ import annotations
 
 from saga.core import entries as e
-from saga.core.backward import compensatable
 from saga.core.encoding import decode, encode
 from saga.core.entries import Entry
 from saga.core.journal import evolve
@@ -85,14 +84,14 @@ def _check_order(definition: SagaDefinition, before: SagaState, step: str) -> No
         for unit in before.units(name):
             assert unit.status not in _UNDER_WAY, f"2: {step} is undone before {unit.name} has settled"
             owing = (
-                unit.may_have_happened and unit.action.attempts > 0 and compensatable(definition.step(name))
+                unit.may_have_happened and unit.action.attempts > 0 and definition.step(name).compensatable
             )
             assert not owing or unit.undo_status in _OVER, f"2: {step} is undone before {unit.name}"
 
 
 def _units(definition: SagaDefinition, state: SagaState) -> list[tuple[StepState, bool]]:
     return [
-        (unit, compensatable(step)) for step in definition.steps for unit in (state.units(step.name) or ())
+        (unit, step.compensatable) for step in definition.steps for unit in (state.units(step.name) or ())
     ]
 
 

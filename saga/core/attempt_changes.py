@@ -163,5 +163,4 @@ def child_started(step: StepState, entry: e.ChildStarted) -> StepState:
 def task(step: StepState, entry: e.TaskTaken | e.TaskExtended) -> StepState:
     """Record that a worker has the attempt until its lease runs out."""
     before = on_wire(step, entry.phase, entry)
-    assert before.open is not None  # noqa: S101 - on_wire has raised otherwise
     return _after_attempt(step, entry, changed(before, open=changed(before.open, lease_until=entry.until)))

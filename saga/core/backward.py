@@ -8,10 +8,11 @@ from typing import Any
 from compensations.plan import CompensationPlan, Footprint, plan_compensation
 from compensations.policy import Effect, Undo, owed, verdict
 from saga.core import entries as e
+from saga.core.case import case
 from saga.core.entries import Entry
 from saga.core.entries.base import Cause
 from saga.core.forward import gathered, progress
-from saga.core.settlement import expired, lease_over
+from saga.core.settlement import given_up, timed_out
 from saga.core.state import InvocationState, SagaState, StepState, step_name
 from saga.core.statuses import StepStatus, UndoStatus
 from saga.language.fields import Phase
@@ -37,13 +38,6 @@ _UNDOS = {
 }
 
 
-def compensatable(step: Step) -> bool:
-    """Return whether anything is owed for the step once it may have happened."""
-    if step.kind == "saga":
-        return step.compensation != "none"
-    return step.compensation is not None and step.compensation != "none"
-
-
 def footprints(definition: SagaDefinition, state: SagaState) -> list[Footprint]:
     """Return what each action, and each instance by itself, may have left behind."""
     return [
@@ -53,7 +47,7 @@ def footprints(definition: SagaDefinition, state: SagaState) -> list[Footprint]:
             after=step.after,
             effect=_effect(step, unit),
             undo=_UNDOS[unit.undo_status],
-            compensatable=compensatable(step),
+            compensatable=step.compensatable,
         )
         for step in definition.steps
         for unit in state.units(step.name)
@@ -79,7 +73,7 @@ def facts(definition: SagaDefinition, state: SagaState, now: float) -> list[Entr
         shown = state.step(step.name)
         for unit in state.units(step.name):
             found += _settling(definition, state, step, unit, now)
-            found += _undo_expired(definition, state, unit, now)
+            found += timed_out(definition, state, unit, "compensation", now)
         if shown.count is not None and shown.status is StepStatus.INVOKING and not found:
             found += gathered(definition, state, step, now)
     return found or _ending(definition, state, now)
@@ -95,18 +89,11 @@ def _settling(
         return []
     action = unit.action
     if action.pending is not None:
-        return (
-            list(expired(definition, state, unit.name, "action", now)) if action.pending.until <= now else []
-        )
+        return list(timed_out(definition, state, unit, "action", now))
     if step.kind in ("wait", "signal"):
         return [e.StepRefused(at=now, step=unit.name, cause=_because(state), detail="the saga goes backward")]
     if action.deferred_until is not None:
-        return [
-            e.AttemptUncertain(
-                at=now, step=unit.name, phase="action", attempt=action.attempts,
-                detail="too early (425), and not sent again",
-            )
-        ]  # fmt: skip
+        return list(given_up(case(definition, state, unit.name, "action", now), now))
     return [_last_word(unit, now)]
 
 
@@ -128,18 +115,6 @@ def _last_word(unit: StepState, now: float) -> Entry:
     if action.doubt or action.child is not None:
         return e.StepUncertain(at=now, step=unit.name, detail=detail)
     return e.StepRefused(at=now, step=unit.name, cause="unreachable", detail=detail)
-
-
-def _undo_expired(definition: SagaDefinition, state: SagaState, unit: StepState, now: float) -> list[Entry]:
-    undo = unit.undo
-    promised = undo.pending is not None and undo.pending.until <= now
-    put_off = undo.open is None and undo.deferred_until is not None and undo.deferred_until <= now
-    leased = undo.open is not None and undo.open.lease_until is not None and undo.open.lease_until <= now
-    if leased:
-        return list(lease_over(definition, state, unit.name, "compensation", now))
-    if promised or put_off:
-        return list(expired(definition, state, unit.name, "compensation", now))
-    return []
 
 
 def due(definition: SagaDefinition, state: SagaState, now: float) -> Iterator[tuple[str, Phase]]:

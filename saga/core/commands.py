@@ -103,20 +103,25 @@ def _abandon(_definition: SagaDefinition, state: SagaState, asked: Asked) -> Ent
 # --------------------------------------------------------------------------- on steps
 
 
-def _unknown(definition: SagaDefinition, state: SagaState, asked: Asked) -> Entry | None:
+def _named(definition: SagaDefinition, state: SagaState, asked: Asked) -> StepState | None:
+    """Return the step or instance that the command names; None when the saga has none of that name."""
+    if asked.step is None or step_name(asked.step) not in definition.graph:
+        return None
+    step = state.step(step_name(asked.step))
+    return next((unit for unit in (step, *state.units(step.name)) if unit.name == asked.step), None)
+
+
+def _unknown(asked: Asked) -> Entry:
     if asked.step is None:
         return asked.refused("step-missing", f"{asked.command} needs a step")
-    name = step_name(asked.step)
-    if name in definition.graph and asked.step in (name, *(unit.name for unit in state.units(name))):
-        return None
     return asked.refused("step-unknown", f"the saga has no step {asked.step}")
 
 
 def _retry(definition: SagaDefinition, state: SagaState, asked: Asked) -> Entry:
     if state.ended:
         return _ended(state, asked)
-    if asked.step is not None and (wrong := _unknown(definition, state, asked)):
-        return wrong
+    if asked.step is not None and _named(definition, state, asked) is None:
+        return _unknown(asked)
     if state.status is Status.PAUSED:
         return asked.refused("saga-paused", "nothing is sent while the saga is paused; resume it first")
     if state.status is Status.PARKED and state.parking is not None and state.parking.kind == "internal":
@@ -152,10 +157,9 @@ def _undo_retriable(unit: StepState) -> bool:
 
 
 def _skip(definition: SagaDefinition, state: SagaState, asked: Asked) -> Entry:
-    if wrong := _unknown(definition, state, asked):
-        return wrong
-    assert asked.step is not None  # noqa: S101 - _unknown has answered otherwise
-    unit = state.step(asked.step)
+    unit = _named(definition, state, asked)
+    if unit is None:
+        return _unknown(asked)
     if StepStatus.SKIPPED is unit.status or UndoStatus.SKIPPED is unit.undo_status:
         return asked.unchanged()
     if state.ended:
@@ -181,10 +185,9 @@ def _skippable(definition: SagaDefinition, state: SagaState, unit: StepState) ->
 
 
 def _resolve(definition: SagaDefinition, state: SagaState, asked: Asked) -> Entry:
-    if wrong := _unknown(definition, state, asked):
-        return wrong
-    assert asked.step is not None  # noqa: S101 - _unknown has answered otherwise
-    unit = state.step(asked.step)
+    unit = _named(definition, state, asked)
+    if unit is None:
+        return _unknown(asked)
     if asked.outcome is None:
         return asked.refused("outcome-missing", "resolve needs an outcome: succeeded, refused or undone")
     if asked.outcome == "undone":

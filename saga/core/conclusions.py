@@ -67,8 +67,8 @@ def conclusion(it: Case, at: float, cause: Cause, detail: str, *, doubt: bool) -
         cause = "uncertain"
     if not doubt and (it.position != "after" or it.tolerant):
         return e.StepRefused(at=at, step=it.unit, cause=cause, detail=detail, tolerated=it.tolerant)
-    undoable = it.step.compensation is not None and it.step.compensation != "none"
-    if it.position == "before" or (it.position == "pivot" and undoable) or it.state.direction == "backward":
+    undone = it.position == "before" or (it.position == "pivot" and it.step.compensatable)
+    if undone or it.state.direction == "backward":
         return e.StepUncertain(at=at, step=it.unit, cause=cause, detail=detail)
     status: Literal["refused", "uncertain"] = "uncertain" if doubt else "refused"
     return e.StepParked(at=at, step=it.unit, status=status, cause=cause, detail=detail)

@@ -26,7 +26,7 @@ from saga.core.statuses import Status
 from saga.core.timers import overdue, wake_at
 from saga.errors import SagaError
 from saga.language.expressions import NothingFound, evaluate
-from saga.language.model import SagaDefinition, Worker
+from saga.language.model import Call, SagaDefinition, Worker
 
 #: A step tried so often has made its saga late.
 LATE_TRIES = 12
@@ -206,8 +206,9 @@ def _key_expired(it: Case, now: float) -> bool:
     if not invocation.doubt or invocation.first_at is None:
         return False
     runs = executor(it.step, it.phase)
-    service = it.definition.services.get(getattr(runs, "service", None) or "")
-    lifetime = service.key_lifetime if service is not None else None
+    if not isinstance(runs, Call) or runs.service not in it.definition.services:
+        return False
+    lifetime = it.definition.services[runs.service].key_lifetime
     return lifetime is not None and now > invocation.first_at + lifetime
 
 

@@ -10,14 +10,14 @@ from saga.core.conclusions import conclusion, refusal, step_output, success
 from saga.core.entries import Entry
 from saga.core.entries.base import Cause
 from saga.core.requests import scope
-from saga.core.settlement import expired, lease_over
+from saga.core.settlement import timed_out
 from saga.core.state import Failure, SagaState, StepState, step_name
 from saga.core.statuses import StepStatus
 from saga.core.timers import deadline, pivot_passed
 from saga.language.durations import parse_duration, parse_time
 from saga.language.expressions import NothingFound, evaluate, evaluate_members, truth
 from saga.language.fields import Phase
-from saga.language.model import SagaDefinition, Step
+from saga.language.model import SagaDefinition, Signal, Step
 
 #: Instances a ``for_each`` may have.
 INSTANCE_LIMIT = 1000
@@ -105,27 +105,15 @@ def _progress(definition: SagaDefinition, state: SagaState, now: float) -> list[
 
 def progress(definition: SagaDefinition, state: SagaState, unit: StepState, now: float) -> list[Entry]:
     """Return what time or a signal has settled for an action that is under way."""
-    if unit.status is not StepStatus.WAITING:
-        return _lease_over(definition, state, unit, now)
-    action = unit.action
-    if action.pending is not None and action.pending.until <= now:
-        return list(expired(definition, state, unit.name, "action", now))
-    if action.deferred_until is not None and action.deferred_until <= now:
-        return list(expired(definition, state, unit.name, "action", now))
+    over = timed_out(definition, state, unit, "action", now)
+    if over or unit.status is not StepStatus.WAITING:
+        return list(over)
     step = definition.step(step_name(unit.name))
-    if step.kind == "signal":
-        return _signalled(definition, state, step, unit, now)
+    if step.signal is not None:
+        return _signalled(definition, state, step.signal, unit, now)
     if step.kind == "wait" and unit.until is not None and unit.until <= now:
         return _waited(definition, state, unit.name, now)
     return []
-
-
-def _lease_over(definition: SagaDefinition, state: SagaState, unit: StepState, now: float) -> list[Entry]:
-    """Return that a worker's lease ran out: an uncertain attempt."""
-    leased = unit.action.open
-    if leased is None or leased.lease_until is None or leased.lease_until > now:
-        return []
-    return list(lease_over(definition, state, unit.name, "action", now))
 
 
 def _waited(definition: SagaDefinition, state: SagaState, unit: str, now: float) -> list[Entry]:
@@ -135,20 +123,19 @@ def _waited(definition: SagaDefinition, state: SagaState, unit: str, now: float)
 
 
 def _signalled(
-    definition: SagaDefinition, state: SagaState, step: Step, unit: StepState, now: float
+    definition: SagaDefinition, state: SagaState, signal: Signal, unit: StepState, now: float
 ) -> list[Entry]:
-    assert step.signal is not None  # noqa: S101 - the kind says so
     it = case(definition, state, unit.name, "action", now)
-    queue = state.signals.get(step.signal.name, ())
+    queue = state.signals.get(signal.name, ())
     if queue:
         first = queue[0]
         response = {"status": None, "headers": {}, "body": first.payload}
-        if step.signal.refused_when is not None and truth(step.signal.refused_when, {"response": response}):
+        if signal.refused_when is not None and truth(signal.refused_when, {"response": response}):
             return [refusal(it, now, "refused", "refused_when is true of the signal", signal=first.message)]
         output, missing = step_output(it, response)
         return list(success(it, output, missing, now, signal=first.message))
     if unit.until is not None and unit.until <= now:
-        return [refusal(it, now, "signal-timeout", f"no signal {step.signal.name} came in time")]
+        return [refusal(it, now, "signal-timeout", f"no signal {signal.name} came in time")]
     return []
 
 
@@ -212,8 +199,8 @@ def _begin(definition: SagaDefinition, state: SagaState, step: Step, unit: str, 
             return _expand(definition, state, step, now)
     if step.kind == "wait":
         return _begin_wait(definition, state, step, unit, now)
-    if step.kind == "signal":
-        timeout = step.signal.timeout if step.signal is not None else None
+    if step.signal is not None:
+        timeout = step.signal.timeout
         return [e.SignalAwaited(at=now, step=unit, until=None if timeout is None else now + timeout)]
     if step.kind == "fail":
         return [refusal(case(definition, state, unit, "action", now), now, "refused", step.fail or "")]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from saga.definition import Call, SagaDefinition, Step, Worker
+from saga.language.model import Call, SagaDefinition, Step, Worker
 
 #: What ends a label, or means something inside one.
 _ESCAPES = str.maketrans(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
+from saga.core.times import timestamp
 from saga.ports.invoker import Invocation
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -47,7 +46,7 @@ def attempt_headers(invocation: Invocation) -> dict[str, str]:
         "Saga-Phase": invocation.phase,
         "Saga-Attempt": str(invocation.attempt),
         "Saga-Fence": str(invocation.fence),
-        "Saga-Deadline": _rfc3339(invocation.deadline),
+        "Saga-Deadline": timestamp(invocation.deadline),
     }
     if invocation.body is not None:
         headers["Content-Type"] = "application/json"
@@ -71,13 +70,3 @@ def _theirs(given: Mapping[str, str]) -> dict[str, str]:
         if not _NOT_THEIRS.fullmatch(name):
             theirs["User-Agent" if name.lower() == "user-agent" else name] = value
     return theirs
-
-
-def _rfc3339(at: float) -> str:
-    second, milliseconds = divmod(round(at * 1000), 1000)
-    return f"{_second(second)}.{milliseconds:03}Z"
-
-
-@lru_cache(maxsize=64)  # hundreds of attempts have their deadlines in the same second
-def _second(at: int) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat()[:-6]

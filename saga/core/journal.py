@@ -59,7 +59,7 @@ def replay(entries: Iterable[Entry]) -> SagaState:
         for entry in entries:
             state = evolve(state, entry)
     except IllegalEntry as error:
-        raise UnreadableJournal(f"entry {0 if state is None else state.seq + 1}: {error}") from error
+        raise UnreadableJournal(f"entry {1 if state is None else state.seq + 1}: {error}") from error
     if state is None:
         raise UnreadableJournal("the journal is empty")
     return state

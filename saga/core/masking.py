@@ -14,7 +14,7 @@ from urllib.parse import quote
 from pydantic_core import to_json
 
 from saga.core.state import SagaState, StepState, step_name
-from saga.definition import SagaDefinition
+from saga.language.model import SagaDefinition
 
 MASK: Final = "•••"
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias
 
 from saga.core.addresses import same_host
 from saga.core.backoff import parse_retry_after
@@ -39,6 +39,8 @@ from saga.ports.invoker import Answer, Answered, NotSent
 #: Characters of a detail.
 MAX_DETAIL: Final = 500
 
+# Each kind has a ``word``, by which journals name it for ever, whatever its class is called.
+
 # --------------------------------------------------------------------------- outcomes
 
 
@@ -46,6 +48,7 @@ MAX_DETAIL: Final = 500
 class Succeeded:
     """The action took effect; of a compensation: it is undone."""
 
+    word: ClassVar[str] = "succeeded"
     #: The JSON value (``str`` with ``accept: text``); None when there is none or it could not be read.
     body: Any
     #: None when the outcome came by callback.
@@ -58,6 +61,7 @@ class Succeeded:
 class Refused:
     """A no."""
 
+    word: ClassVar[str] = "refused"
     detail: str
     #: The definition itself declares it (``on_status``, ``refused_when``), so that it settles doubt too;
     #: on a compensation: park now.
@@ -74,6 +78,7 @@ class Refused:
 class Uncertain:
     """It may have happened."""
 
+    word: ClassVar[str] = "uncertain"
     detail: str
     #: None when no answer came.
     status: int | None = None
@@ -85,6 +90,7 @@ class Uncertain:
 class NotExecuted:
     """It certainly did not happen."""
 
+    word: ClassVar[str] = "not-executed"
     detail: str
     #: Seconds the participant asks to wait.
     retry_after: float | None = None
@@ -94,6 +100,7 @@ class NotExecuted:
 class Pending:
     """The participant has taken it on; the outcome comes by callback or is asked for."""
 
+    word: ClassVar[str] = "pending"
     #: Absolute address to ask, on the host the request went to; None when there is none.
     location: str | None = None
 
@@ -102,6 +109,7 @@ class Pending:
 class Deferred:
     """Too early: the same request is to be sent again, and this one counts for nothing."""
 
+    word: ClassVar[str] = "deferred"
     #: Seconds the participant asks to wait.
     retry_after: float | None = None
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from pydantic_core import to_json
 
 from saga.core.state import SagaState, StepState, instance_index, step_name
 from saga.core.statuses import StepStatus
+from saga.core.times import timestamp
 from saga.language.expressions import (
     NothingFound,
     SecretRef,
@@ -54,12 +53,6 @@ class Request:
     headers: HeaderParts
     body: bytes | None
     digest: str
-
-
-@lru_cache(maxsize=1024)  # the start of a saga is shown to each of its steps, and to whoever asks
-def timestamp(seconds: float) -> str:
-    """Return the time as RFC 3339 UTC with milliseconds."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def key(state: SagaState, unit: str) -> str:
@@ -158,9 +151,3 @@ def address(request: Request, service: str | None) -> str | None:
     if base is None:
         return None
     return base.rstrip("/") + request.target if request.target else base
-
-
-def host_of(url: str) -> str:
-    """Return scheme, host and port of an address."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}".lower()

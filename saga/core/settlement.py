@@ -12,13 +12,13 @@ from saga.core.conclusions import conclusion, step_output, success
 from saga.core.entries import Entry
 from saga.core.entries.base import Cause
 from saga.core.outcomes import Deferred, NotExecuted, Outcome, Pending, Refused, Succeeded, Uncertain
-from saga.core.state import SagaState
+from saga.core.state import SagaState, StepState
 from saga.core.statuses import UndoStatus
 from saga.language.fields import Phase
 from saga.language.model import SagaDefinition
 
-#: A poll, or the same request again, is put off by up to this part of its interval.
-POLL_SPREAD = 0.1
+#: The same request again is put off by up to this part of the interval between polls.
+_SPREAD = 0.1
 
 
 def settle(  # noqa: PLR0911, PLR0917 - one return for each kind of outcome; the first six are the question
@@ -70,10 +70,10 @@ def _awaits(it: Case, outcome: Outcome, attempt: int | None, *, called_back: boo
 
 def _unsettled(it: Case, outcome: Outcome) -> bool:
     """Return whether the invocation has no outcome; to one that is parked only a success is still of use."""
-    unit, late = it.unit_state, isinstance(outcome, Succeeded)
+    unit, success = it.unit_state, isinstance(outcome, Succeeded)
     if it.phase == "compensation":
-        return unit.undo_status in _MOVING or (late and unit.undo_status is UndoStatus.FAILED)
-    return not unit.settled or (late and unit.parked and it.state.direction == "forward")
+        return unit.undo_status in _MOVING or (success and unit.undo_status is UndoStatus.FAILED)
+    return not unit.settled or (success and unit.parked and it.state.direction == "forward")
 
 
 _MOVING = frozenset({UndoStatus.INVOKING, UndoStatus.WAITING})
@@ -84,9 +84,12 @@ def _late(it: Case, outcome: Outcome, at: float, attempt: int | None) -> tuple[E
     on_wire = it.invocation.open is not None or it.invocation.wire is not None
     if isinstance(outcome, Pending | Deferred) and not (on_wire and attempt == it.invocation.attempts):
         return ()
-    said = type(outcome).__name__.lower()
-    detail = getattr(outcome, "detail", "")
-    return (e.LateAnswer(at=at, step=it.unit, phase=it.phase, attempt=attempt, outcome=said, detail=detail),)
+    detail = "" if isinstance(outcome, Succeeded | Pending | Deferred) else outcome.detail
+    return (
+        e.LateAnswer(
+            at=at, step=it.unit, phase=it.phase, attempt=attempt, outcome=outcome.word, detail=detail
+        ),
+    )
 
 
 # --------------------------------------------------------------------------- yes
@@ -196,11 +199,25 @@ def expired(
     return _uncertain(it, detail, now, resend=False)
 
 
-def lease_over(
-    definition: SagaDefinition, state: SagaState, unit: str, phase: Phase, now: float
+def timed_out(
+    definition: SagaDefinition, state: SagaState, unit: StepState, phase: Phase, now: float
 ) -> tuple[Entry, ...]:
-    """Return the entries for a worker's lease that ran out: an uncertain attempt."""
-    return _uncertain(case(definition, state, unit, phase, now), "the worker's lease ran out", now)
+    """Return the entries for what is over by time alone: a worker's lease, or an outcome that was to come."""
+    invocation = unit.invocation(phase)
+    if invocation.open is not None:
+        leased = invocation.open.lease_until
+        if leased is None or leased > now:
+            return ()
+        return _uncertain(case(definition, state, unit.name, phase, now), "the worker's lease ran out", now)
+    promised, put_off = invocation.pending, invocation.deferred_until
+    if (promised is not None and promised.until <= now) or (put_off is not None and put_off <= now):
+        return expired(definition, state, unit.name, phase, now)
+    return ()
+
+
+def given_up(it: Case, at: float) -> tuple[Entry, ...]:
+    """Return the entries for an attempt that was put off (425) and is not sent again."""
+    return _uncertain(it, "too early (425), and not sent again", at, resend=False)
 
 
 def child_started(  # noqa: PLR0917 - an attempt is named by its parts
@@ -227,9 +244,9 @@ def _deferred(it: Case, at: float) -> tuple[Entry, ...]:
     policy = pending_policy(it)
     invocation = it.invocation
     until = invocation.deferred_until if invocation.deferred_until is not None else it.now + policy.timeout
-    next_at = it.now + policy.poll * (1 + POLL_SPREAD * jitter(f"{it.state.id}:{it.unit}:{it.state.seq}"))
+    next_at = it.now + policy.poll * (1 + _SPREAD * jitter(f"{it.state.id}:{it.unit}:{it.state.seq}"))
     if it.halted or next_at > until:
-        return _uncertain(it, "too early (425), and not sent again", at, resend=False)
+        return given_up(it, at)
     return (
         e.AttemptDeferred(
             at=at, step=it.unit, phase=it.phase, attempt=invocation.attempts, next_at=next_at, until=until

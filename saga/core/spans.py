@@ -95,7 +95,7 @@ _PENDING = Closing("pending", "unset")
 _CHILD = Closing("child-started", "unset")
 #: What a late answer said; it is journalled as text, of which only these words are shown.
 _LATE: dict[str, Closing] = {
-    "succeeded": _SUCCEEDED, "refused": _REFUSED, "uncertain": _UNCERTAIN, "notexecuted": _NOT_EXECUTED,
+    "succeeded": _SUCCEEDED, "refused": _REFUSED, "uncertain": _UNCERTAIN, "not-executed": _NOT_EXECUTED,
     "pending": _PENDING, "deferred": Closing("deferred", "unset"),
 }  # fmt: skip
 

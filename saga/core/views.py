@@ -10,11 +10,11 @@ from pydantic_core import to_json
 from saga.core.encoding import as_dict
 from saga.core.entries import Entry
 from saga.core.masking import Veil, masked, sensitive_of, veil
-from saga.core.requests import timestamp
 from saga.core.state import Failure, InvocationState, SagaState, StepState, instance_name, step_name
 from saga.core.statuses import UNDO_OVER, Status, UndoStatus
 from saga.core.timers import pivot_passed
-from saga.definition import SagaDefinition, Step
+from saga.core.times import timestamp
+from saga.language.model import SagaDefinition, Step
 from saga.ports.stored import Summary
 
 #: Members of entries that hold times; shown as RFC 3339.
@@ -44,8 +44,7 @@ def _owes(definition: SagaDefinition, unit: StepState) -> bool:
     """Return whether the unit has something to undo, should the saga go backward."""
     if not unit.may_have_happened or unit.count is not None:
         return False
-    step = definition.step(step_name(unit.name))
-    return step.compensation != "none" and (step.compensation is not None or step.kind == "saga")
+    return definition.step(step_name(unit.name)).compensatable
 
 
 def failure(state: SagaState) -> Failure | None:
@@ -92,8 +91,8 @@ Over: TypeAlias = Callable[[Any], Any]
 
 def _steps(definition: SagaDefinition, state: SagaState, over: Over) -> Iterable[dict[str, Any]]:
     # Past the pivot and at a good end nothing is owed any more; an abandoned saga has left undone what it owed.
-    over_the_top = state.status is Status.COMPLETED or pivot_passed(definition, state)
-    forgiven = state.direction == "forward" and over_the_top
+    passed = state.status is Status.COMPLETED or pivot_passed(definition, state)
+    forgiven = state.direction == "forward" and passed
     for step in definition.steps:
         for unit in _with_instances(step, state):
             owed = not forgiven and _owes(definition, unit)

@@ -243,6 +243,11 @@ class Step(Part):
         return next(iter(self.kinds), "action")
 
     @property
+    def compensatable(self) -> bool:
+        """Whether anything is owed for the step once it may have happened; a child saga undoes itself."""
+        return self.compensation != "none" and (self.compensation is not None or self.kind == "saga")
+
+    @property
     def has_output(self) -> bool:
         """Whether an output is given; without one the whole body is the output."""
         return "output" in self.model_fields_set

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from saga.core import graphs, state_diagrams
-from saga.core.statuses import Status, StepStatus, UndoStatus
+from saga.core import graphs
+from saga.core.statuses import Status
 from saga.definition import SagaDefinition, parse_definition
 from saga.language.documents import read_document
+from tests.state_diagrams import saga_diagram
 
 BOOKING = Path(__file__).parents[2] / "examples" / "flight_booking" / "flight_booking.yaml"
 
@@ -105,7 +106,7 @@ def edges(diagram: str) -> dict[tuple[str, str], str]:
 
 def test_the_saga_diagram_has_every_status_and_only_real_moves() -> None:
     """It begins running, has three ends, and shows nothing that leads nowhere."""
-    drawn = edges(state_diagrams.saga_diagram())
+    drawn = edges(saga_diagram())
 
     assert {name for edge in drawn for name in edge} == {"[*]", *Status}
     assert [start for start, end in drawn if end == "[*]"] == ["completed", "abandoned", "compensated"]
@@ -115,7 +116,7 @@ def test_the_saga_diagram_has_every_status_and_only_real_moves() -> None:
 
 def test_the_saga_diagram_names_what_a_person_did() -> None:
     """What sets a parked saga going by itself is told as one thing, commands by name."""
-    drawn = edges(state_diagrams.saga_diagram())
+    drawn = edges(saga_diagram())
 
     assert drawn["parked", "running"].split("<br/>") == [
         "an answer or a late fact",
@@ -124,21 +125,3 @@ def test_the_saga_diagram_names_what_a_person_did() -> None:
         "resolve commanded",
     ]
     assert drawn["completed", "compensating"] == "saga reopened"
-
-
-def test_the_step_diagram_shows_a_parked_action_as_a_status() -> None:
-    """It keeps its status, but waits for a person: only commands and a late success lead on."""
-    drawn = edges(state_diagrams.step_diagram())
-
-    assert {name for edge in drawn for name in edge} == {"[*]", state_diagrams.PARKED, *StepStatus}
-    assert drawn["parked", "skipped"] == "skip commanded"
-    assert "resolve commanded" in drawn["parked", "succeeded"]
-    assert drawn["pending", "skipped"] == "step skipped<br/>skip commanded"
-
-
-def test_the_compensation_diagram_has_every_status() -> None:
-    """Undone, skipped and resolved lead nowhere."""
-    drawn = edges(state_diagrams.compensation_diagram())
-
-    assert {name for edge in drawn for name in edge} == {"[*]", *UndoStatus}
-    assert not {start for start, _ in drawn} & {"undone", "skipped", "resolved"}

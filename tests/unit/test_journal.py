@@ -120,6 +120,8 @@ def test_a_journal_begins_with_its_start_and_has_only_one() -> None:
         evolve(evolve(None, STARTED), STARTED)
     with pytest.raises(UnreadableJournal, match="empty"):
         replay([])
+    with pytest.raises(UnreadableJournal, match="entry 1: saga_paused"):
+        replay([e.SagaPaused(at=START)])
     with pytest.raises(UnreadableJournal, match="entry 2: saga_started"):
         replay([STARTED, STARTED])
 

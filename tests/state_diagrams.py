@@ -1,14 +1,13 @@
-"""The state machine as diagrams in mermaid, made from the tables of :mod:`saga.core.transitions`."""
+"""The state machine as a diagram in mermaid, made from the table of :mod:`saga.core.transitions`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
 
 from saga.core import entries as e
 from saga.core.entries import Entry
-from saga.core.statuses import Status, StepStatus, UndoStatus
-from saga.core.transitions import PARKED_TRANSITIONS, SAGA_TRANSITIONS, STEP_TRANSITIONS, UNDO_TRANSITIONS
+from saga.core.statuses import Status
+from saga.core.transitions import SAGA_TRANSITIONS
 
 #: What a person did, or what concerns the saga as a whole; the rest is told as one.
 _BY_NAME = frozenset(
@@ -16,8 +15,6 @@ _BY_NAME = frozenset(
     for kind in e.KINDS.values()
     if kind.kind.startswith(("saga_", "turned_")) or "_commanded" in kind.kind
 )
-#: In the diagram of a step: it waits for a person.
-PARKED: Final = "parked"
 _ENDS = (e.SagaCompleted, e.SagaCompensated, e.SagaAbandoned)
 
 
@@ -33,31 +30,6 @@ def saga_diagram() -> str:
     ends = {row[kind]: None for row in SAGA_TRANSITIONS.values() for kind in _ENDS if kind in row}
     edges |= {(str(end), "[*]"): [] for end in ends}
     return _diagram(edges)
-
-
-def step_diagram() -> str:
-    """Return the statuses of a step's action and the entries that lead from one to another.
-
-    A parked action keeps its status; as it waits for a person, whatever that is, it is drawn as one of its own.
-    """
-    table: dict[Any, Mapping[type[Entry], tuple[str, ...]]] = {**STEP_TRANSITIONS, PARKED: PARKED_TRANSITIONS}
-    return _diagram(_unit_edges(StepStatus.PENDING, table))
-
-
-def compensation_diagram() -> str:
-    """Return the statuses of a compensation and the entries that lead from one to another."""
-    return _diagram(_unit_edges(UndoStatus.PENDING, UNDO_TRANSITIONS))
-
-
-def _unit_edges(
-    first: str, table: Mapping[Any, Mapping[type[Entry], tuple[str, ...]]]
-) -> dict[tuple[str, str], list[str]]:
-    edges: dict[tuple[str, str], list[str]] = {("[*]", first): []}
-    for status, row in table.items():
-        for kind, targets in row.items():
-            for target in (PARKED,) if kind is e.StepParked else targets:
-                edges.setdefault((status, target), []).append(_words(kind))
-    return edges
 
 
 def _words(kind: type[Entry]) -> str:
