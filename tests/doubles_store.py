@@ -80,6 +80,7 @@ WRITES = frozenset(
         "join",
         "beat",
         "bury",
+        "evaluate",
         "release_dead",
         "leave",
     }
@@ -224,6 +225,9 @@ class FaultyStore:
 
     async def bury(self, node: str, beat: int) -> bool:
         return await self._call("bury", lambda: self.inner.bury(node, beat))
+
+    async def evaluate(self, node: str, saga_ids: Sequence[str]) -> None:
+        await self._call("evaluate", lambda: self.inner.evaluate(node, saga_ids))
 
     async def release_dead(self) -> int:
         return await self._call("release_dead", self.inner.release_dead)

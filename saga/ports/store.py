@@ -139,10 +139,18 @@ class Store(Protocol):
     async def bury(self, node: str, beat: int) -> bool:
         """Mark a node dead if its beat is still this one; False when it has moved on."""
 
+    async def evaluate(self, node: str, saga_ids: Sequence[str]) -> None:
+        """Note that the node is about to evaluate these sagas, instead of those it had noted before.
+
+        Those it had noted before have done no harm: their risk is 0 again. A node that is dead or unknown notes
+        nothing.
+        """
+
     async def release_dead(self) -> int:
         """Release every saga whose owner is dead or unknown, raising its fence; returns how many.
 
-        They are due at once, whatever their wake time: the owner may have left calls open.
+        They are due at once, whatever their wake time: the owner may have left calls open. They are at risk,
+        those that the owner had noted for evaluation more than the others.
         """
 
     async def leave(self, node: str) -> None:

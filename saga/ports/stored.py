@@ -16,6 +16,14 @@ EXPORT_OWNER = "export:"
 #: Messages that may wait in one saga's inbox.
 INBOX_LIMIT = 1_000
 
+# How likely it is that evaluating a saga ends the process, told by the deaths of nodes.
+#: Its owner has died, which tells nothing of one saga among many.
+ORPHANED = 1
+#: It was among those a node had noted for evaluation when it died; alone, each such death adds one.
+SUSPECT = 2
+#: Three nodes died with it alone in their note: it is not evaluated unasked.
+POISON = 5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
@@ -131,6 +139,8 @@ class Record:
     owner: str | None
     fence: int
     format: int
+    #: What lists show of it.
+    summary: Summary
     entries: tuple[bytes, ...]
     #: Unfolded messages, oldest first.
     messages: tuple[Message, ...]
@@ -142,6 +152,8 @@ class Claimed:
 
     lease: Lease
     record: Record
+    #: 0, or from :data:`ORPHANED` up.
+    risk: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

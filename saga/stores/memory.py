@@ -13,6 +13,8 @@ from saga.errors import LeaseLost, MessagesWaiting
 from saga.ports.stored import (
     EXPORT_OWNER,
     INBOX_LIMIT,
+    ORPHANED,
+    SUSPECT,
     Append,
     Claimed,
     Counters,
@@ -45,6 +47,8 @@ class MemoryStore:
         self._owned: dict[str, KeptSaga] = {}
         self._due: dict[str, KeptSaga] = {}
         self._nodes: dict[str, NodeRow] = {}
+        #: Ids that each node has noted for evaluation.
+        self._noted: dict[str, Sequence[str]] = {}
         self._places = 0
 
     async def open(self) -> None:
@@ -226,17 +230,31 @@ class MemoryStore:
         self.counters.commits += 1
         return True
 
+    async def evaluate(self, node: str, saga_ids: Sequence[str]) -> None:
+        row = self._nodes.get(node)
+        if row is None or row.dead:
+            return
+        for saga_id in set(self._noted.get(node, ())).difference(saga_ids):
+            if saga_id in self._sagas:
+                self._sagas[saga_id].risk = 0
+        self._noted[node] = tuple(saga_ids)
+        self.counters.commits += 1
+
     async def release_dead(self) -> int:
         living = {row.id for row in self._nodes.values() if not row.dead}
         orphans = [saga for saga in self._owned.values() if not _is_alive(saga.owner, living)]
         for saga in orphans:
             saga.fence += 1
+            saga.risk = self._risk(saga)
+        for node in self._noted.keys() - living:
+            del self._noted[node]
         self._release(orphans)
         return len(orphans)
 
     async def leave(self, node: str) -> None:
         self._release(self._owned_by(node))
         self._nodes.pop(node, None)
+        self._noted.pop(node, None)
 
     # what the methods share
 
@@ -250,6 +268,12 @@ class MemoryStore:
         elif saga.due_at is not None:
             self._due[saga.id] = saga
 
+    def _risk(self, saga: KeptSaga) -> int:
+        noted = self._noted.get(saga.owner or "", ())
+        if saga.id not in noted:
+            return max(saga.risk, ORPHANED)
+        return max(saga.risk, SUSPECT) + (len(noted) == 1)
+
     def _owned_by(self, node: str) -> Sequence[KeptSaga]:
         return [saga for saga in self._owned.values() if saga.owner == node]
 
@@ -258,7 +282,7 @@ class MemoryStore:
         saga.owner = saga.held_by = node
         self._changed(saga)
         lease = Lease(saga_id=saga.id, node=node, fence=saga.fence, seq=len(saga.entries))
-        return Claimed(lease=lease, record=saga.record())
+        return Claimed(lease=lease, record=saga.record(), risk=saga.risk)
 
     def _release(self, sagas: Iterable[KeptSaga]) -> None:
         for saga in sagas:

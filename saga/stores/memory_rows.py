@@ -25,6 +25,7 @@ class KeptSaga:
     #: Epoch seconds from which an unowned saga is due; None when nothing but a message can move it.
     due_at: float | None
     inbox: dict[str, Message] = field(default_factory=dict)
+    risk: int = 0
     #: Ids of all messages it ever got: a folded one still counts as a duplicate.
     seen: set[str] = field(default_factory=set)
 
@@ -37,6 +38,7 @@ class KeptSaga:
             owner=self.owner,
             fence=self.fence,
             format=self.format,
+            summary=self.summary,
             entries=tuple(self.entries),
             messages=tuple(self.inbox.values()),
         )

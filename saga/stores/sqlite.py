@@ -180,6 +180,9 @@ class SqliteStore:
     async def bury(self, node: str, beat: int) -> bool:
         return await self._write(Rank.RESULT, partial(sqlite_writes.bury, node=node, beat=beat))
 
+    async def evaluate(self, node: str, saga_ids: Sequence[str]) -> None:
+        await self._write(Rank.RESULT, partial(sqlite_writes.evaluate, node=node, saga_ids=saga_ids))
+
     async def release_dead(self) -> int:
         return await self._write(Rank.RESULT, sqlite_writes.release_dead)
 

@@ -125,23 +125,31 @@ def _stored(row: tuple[str, int, bytes, float, int]) -> StoredDefinition:
 
 # --------------------------------------------------------------------------- one saga
 
-_RECORD = "SELECT id, start_key, fingerprint, owner, fence, format, inbox FROM sagas WHERE id = ?"
+_LISTED = """started_at, id, owner, fence, status, late, definition, version, updated_at, ended_at,
+    labels, body"""
+_RECORD = f"SELECT start_key, fingerprint, format, inbox, {_LISTED} FROM sagas WHERE id = ?"
 
 
 def load(db: sqlite3.Connection, saga_id: str) -> Record | None:
     """Return the saga from one view of the file."""
     db.execute("BEGIN")  # rolled back by the reader
+    return record(db, saga_id)
+
+
+def record(db: sqlite3.Connection, saga_id: str) -> Record | None:
+    """Return the saga, in the transaction that is open."""
     row = db.execute(_RECORD, (saga_id,)).fetchone()
     if row is None:
         return None
-    key, start_key, fingerprint, owner, fence, version, inbox = row
+    (start_key, fingerprint, version, inbox), head = row[:4], _listed(row[4:])
     return Record(
-        id=key,
+        id=head.id,
         start_key=start_key,
         fingerprint=fingerprint,
-        owner=owner,
-        fence=fence,
+        owner=head.owner,
+        fence=head.fence,
         format=version,
+        summary=head.summary,
         entries=entries(db, saga_id),
         messages=tuple(messages(db, saga_id)) if inbox else (),
     )
@@ -166,10 +174,6 @@ def messages(db: sqlite3.Connection, saga_id: str) -> list[Message]:
 
 # --------------------------------------------------------------------------- many sagas
 
-_LISTED = """SELECT started_at, id, owner, fence, status, late, definition, version, updated_at, ended_at,
-    labels, body FROM sagas"""
-
-
 def listed(db: sqlite3.Connection, query: Query) -> list[Listed]:
     """Return one page; each status is read from an index that is in the order of the list."""
     statuses = [None] if query.statuses is None else sorted(query.statuses)
@@ -186,7 +190,7 @@ def _page(query: Query, status: str | None) -> tuple[str, tuple[object, ...]]:
         where.append("(started_at, id) < (?, ?)")
         values += query.after
     filtered = f" WHERE {' AND '.join(where)}" if where else ""
-    return f"{_LISTED}{filtered} ORDER BY started_at DESC, id DESC LIMIT ?", (*values, query.limit)
+    return f"SELECT {_LISTED} FROM sagas{filtered} ORDER BY started_at DESC, id DESC LIMIT ?", (*values, query.limit)
 
 
 def _listed(row: tuple[Any, ...]) -> Listed:

@@ -56,8 +56,14 @@ _FIRST = (
     "CREATE INDEX sagas_by_both ON sagas (definition, status, started_at, id)",
 )
 
+# What a node has noted for evaluation (a JSON array of ids), and what its death tells of a saga.
+_SECOND = (
+    "ALTER TABLE nodes ADD COLUMN noted TEXT NOT NULL DEFAULT '[]'",
+    "ALTER TABLE sagas ADD COLUMN risk INTEGER NOT NULL DEFAULT 0",
+)
+
 #: Statements that lead from each format to the next; the first make format 1 of an empty file.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
 
 #: The format this release reads and writes.
 FORMAT = len(MIGRATIONS)

@@ -17,6 +17,8 @@ from saga.errors import LeaseLost, MessagesWaiting
 from saga.ports.stored import (
     EXPORT_OWNER,
     INBOX_LIMIT,
+    ORPHANED,
+    SUSPECT,
     Append,
     Claimed,
     Delivered,
@@ -24,11 +26,10 @@ from saga.ports.stored import (
     Lease,
     Message,
     NewSaga,
-    Record,
     StoredDefinition,
     Summary,
 )
-from saga.stores.sqlite_reads import definition, entries, messages
+from saga.stores.sqlite_reads import definition, record
 
 # --------------------------------------------------------------------------- definitions
 
@@ -177,14 +178,14 @@ def labels_text(labels: Mapping[str, str | float | int | bool]) -> str:
 
 # --------------------------------------------------------------------------- claiming
 
-_CLAIMABLE = "SELECT n, id, due_at, fence, held_by, start_key, fingerprint, format, inbox, owner FROM sagas "
+_CLAIMABLE = "SELECT n, id, due_at, fence, held_by, risk, owner FROM sagas "
 _DUE = _CLAIMABLE + "WHERE owner IS NULL AND due_at <= ? ORDER BY due_at, id LIMIT ?"
 _NEW = _CLAIMABLE + "WHERE owner IS NULL AND fence = 0 AND due_at <= ? ORDER BY due_at, id LIMIT ?"
 _CALLED = _CLAIMABLE + "WHERE owner IS NULL AND inbox > 0 AND due_at > ? ORDER BY due_at, id LIMIT ?"
 _GIVE = "UPDATE sagas SET owner = ?, held_by = ?, fence = ? WHERE n = ?"
 
 #: The columns of ``_CLAIMABLE``.
-_Row = tuple[int, str, float | None, int, str | None, str | None, str, int, int, str | None]
+_Row = tuple[int, str, float | None, int, str | None, int, str | None]
 
 
 def claim(db: sqlite3.Connection, node: str, limit: int, now: float, fresh: int) -> list[Claimed]:
@@ -215,22 +216,13 @@ def put_back(db: sqlite3.Connection, leases: Sequence[Lease]) -> None:
 
 
 def _give(db: sqlite3.Connection, row: _Row, node: str) -> Claimed:
-    n, saga_id, _, fence, held_by, start_key, fingerprint, version, inbox, _ = row
+    n, saga_id, _, fence, held_by, risk, _ = row
     fence += held_by != node
     db.execute(_GIVE, (node, node, fence, n))
-    record = Record(
-        id=saga_id,
-        start_key=start_key,
-        fingerprint=fingerprint,
-        owner=node,
-        fence=fence,
-        format=version,
-        entries=entries(db, saga_id),
-        messages=tuple(messages(db, saga_id)) if inbox else (),
-    )
-    return Claimed(
-        lease=Lease(saga_id=saga_id, node=node, fence=fence, seq=len(record.entries)), record=record
-    )
+    given = record(db, saga_id)
+    assert given is not None  # noqa: S101 - its row was just changed
+    lease = Lease(saga_id=saga_id, node=node, fence=fence, seq=len(given.entries))
+    return Claimed(lease=lease, record=given, risk=risk)
 
 
 # --------------------------------------------------------------------------- the inbox
@@ -263,19 +255,24 @@ def deliver(db: sqlite3.Connection, saga_id: str, message: Message) -> Delivered
 
 # A released saga is due at once, from its last entry: its owner may have left calls open.
 _RELEASE = "UPDATE sagas SET owner = NULL, due_at = min(coalesce(due_at, updated_at), updated_at)"
-_ORPHANS = f"""{_RELEASE}, fence = fence + 1 WHERE owner IS NOT NULL
+_ORPHANS = f"""{_RELEASE}, fence = fence + 1, risk = max(risk, {ORPHANED}) WHERE owner IS NOT NULL
     AND owner NOT IN (SELECT id FROM nodes WHERE NOT dead) AND owner NOT GLOB '{EXPORT_OWNER}*'"""
+_SUSPECT = f"UPDATE sagas SET risk = max(risk, {SUSPECT}) + ? WHERE owner = ? AND id = ?"
+_HARMLESS = """UPDATE sagas SET risk = 0 WHERE risk > 0 AND id IN
+    (SELECT value FROM nodes, json_each(nodes.noted) WHERE nodes.id = ? EXCEPT SELECT value FROM json_each(?))"""
 
 
 def forget_nodes(db: sqlite3.Connection) -> int:
     """Release every saga: whoever holds the file's lock knows that no other node lives."""
+    db.execute("UPDATE nodes SET dead = 1")
+    released = release_dead(db)
     db.execute("DELETE FROM nodes")
-    return release_dead(db)
+    return released
 
 
 def join(db: sqlite3.Connection, node: str) -> None:
     """Make the node known."""
-    db.execute("INSERT INTO nodes VALUES (?, 0, 0) ON CONFLICT DO NOTHING", (node,))
+    db.execute("INSERT INTO nodes (id, beat, dead) VALUES (?, 0, 0) ON CONFLICT DO NOTHING", (node,))
 
 
 def beat(db: sqlite3.Connection, node: str, beat: int) -> bool:
@@ -290,7 +287,19 @@ def bury(db: sqlite3.Connection, node: str, beat: int) -> bool:
 
 def release_dead(db: sqlite3.Connection) -> int:
     """Release what nobody living owns, under a higher fence."""
+    for node, note in db.execute("SELECT id, noted FROM nodes WHERE dead AND noted <> '[]'").fetchall():
+        noted = json.loads(note)
+        db.executemany(_SUSPECT, [(len(noted) == 1, node, saga_id) for saga_id in noted])
+        db.execute("UPDATE nodes SET noted = '[]' WHERE id = ?", (node,))
     return db.execute(_ORPHANS).rowcount
+
+
+def evaluate(db: sqlite3.Connection, node: str, saga_ids: Sequence[str]) -> None:
+    """Note what the node is about to evaluate; what it had noted before has done no harm."""
+    noted = json.dumps(list(saga_ids))
+    if db.execute("SELECT 1 FROM nodes WHERE id = ? AND NOT dead", (node,)).fetchone() is not None:
+        db.execute(_HARMLESS, (node, noted))
+        db.execute("UPDATE nodes SET noted = ? WHERE id = ?", (noted, node))
 
 
 def leave(db: sqlite3.Connection, node: str) -> None:

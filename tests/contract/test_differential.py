@@ -108,6 +108,7 @@ OPERATIONS = st.one_of(
     st.tuples(st.just("take"), st.tuples(IDS, NODES)),
     st.tuples(st.sampled_from(["join", "leave", "inboxes", "owned"]), st.tuples(NODES)),
     st.tuples(st.sampled_from(["beat", "bury"]), st.tuples(NODES, st.integers(0, 2))),
+    st.tuples(st.just("evaluate"), st.tuples(NODES, st.lists(IDS, max_size=2, unique=True))),
     st.tuples(st.sampled_from(["release_dead", "next_due", "nodes", "definitions"]), st.just(())),
     st.tuples(
         st.just("put_definition"),

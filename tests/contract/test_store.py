@@ -13,6 +13,9 @@ from saga.ports.store import Store
 from saga.ports.stored import (
     EXPORT_OWNER,
     INBOX_LIMIT,
+    ORPHANED,
+    POISON,
+    SUSPECT,
     Delivered,
     Existing,
     Lease,
@@ -613,6 +616,69 @@ async def test_a_leaving_node_hands_over_at_once(store: Store) -> None:
     assert [row.id for row in await store.nodes()] == [OTHER]
     assert [each.lease.fence for each in await store.claim(OTHER, 10, 100.0)] == [2]
     await store.leave(NODE)
+
+
+async def _risk_after(store: Store, *notes: list[str]) -> int:
+    """Return the risk of s1 after nodes have died, one after the other, each with a note."""
+    for number, noted in enumerate(notes):
+        node = f"dies-{number}"
+        await store.join(node)
+        if await store.load("s1") is None:
+            await store.start(new_saga("s1"))
+            await store.start(new_saga("s2"))
+        for saga_id in ("s1", "s2"):
+            assert await store.take(saga_id, node) is not None
+        await store.evaluate(node, noted)
+        assert await store.bury(node, 0)
+        assert await store.release_dead() == 2
+    taken = await store.take("s1", OTHER)
+    assert taken is not None
+    return taken.risk
+
+
+@pytest.mark.parametrize(
+    ("notes", "risk"),
+    [
+        ([[]], ORPHANED),
+        ([["s2"]], ORPHANED),
+        ([["s1", "s2"]], SUSPECT),
+        ([["s1", "s2"], ["s1", "s2"]], SUSPECT),
+        ([["s1", "s2"], ["s1"]], SUSPECT + 1),
+        ([["s1"], ["s1"], ["s1"]], POISON),
+        ([["s1"], [], ["s1"], ["s1", "s2"], ["s1"]], POISON),
+    ],
+)
+async def test_a_death_tells_of_what_was_noted_for_evaluation(
+    store: Store, notes: list[list[str]], risk: int
+) -> None:
+    """Whatever a dead node owned is at risk, what it had noted is suspect, and alone three times poison."""
+    assert await _risk_after(store, *notes) == risk
+
+
+async def test_a_saga_in_good_order_is_at_no_risk(store: Store) -> None:
+    """Neither put down nor handed over."""
+    await store.start(new_saga())
+    claimed = await store.claim(NODE, 1, 100.0)
+    assert [each.risk for each in claimed] == [0]
+    await store.evaluate(NODE, ["s1"])
+    await store.leave(NODE)
+    assert [each.risk for each in await store.claim(OTHER, 1, 100.0)] == [0]
+
+
+async def test_what_was_evaluated_without_harm_is_at_no_risk(store: Store) -> None:
+    """A new note clears what stood in the old one, and only that; an unknown node notes nothing."""
+    await _risk_after(store, ["s1", "s2"])
+    taken = await store.take("s2", OTHER)
+    assert taken is not None
+    assert taken.risk == SUSPECT
+    await store.evaluate(OTHER, ["s1", "s2"])
+    await store.evaluate("unknown", [])
+    await store.evaluate(OTHER, ["s2"])
+    await store.leave(OTHER)
+    assert {each.lease.saga_id: each.risk for each in await store.claim(NODE, 9, 1e9)} == {
+        "s1": 0,
+        "s2": SUSPECT,
+    }
 
 
 async def test_nobody_releases_what_is_being_exported(store: Store) -> None:

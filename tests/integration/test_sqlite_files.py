@@ -23,9 +23,9 @@ from typing import Any
 import pytest
 
 from saga.errors import LeaseLost, StoreError, StoreUnavailable, StoreUnknown, StoreUnusable
-from saga.ports.stored import Query
+from saga.ports.stored import ORPHANED, SUSPECT, Query
 from saga.stores.sqlite import SqliteStore
-from saga.stores.sqlite_schema import APPLICATION_ID, FORMAT
+from saga.stores.sqlite_schema import APPLICATION_ID, FORMAT, MIGRATIONS
 from tests.contract.values import NODE, OTHER, batch, new_saga, owned_saga
 from tests.doubles_sqlite import ask, opened
 
@@ -60,6 +60,36 @@ async def test_a_file_that_is_not_there_is_made(path: Path) -> None:
     assert sorted(file.name for file in path.parent.iterdir()) == ["saga.db", "saga.db.lock"]
     async with opened(path) as store:
         assert await store.load("s1") is not None
+
+
+async def test_a_file_of_the_first_format_is_brought_up_to_date(path: Path) -> None:
+    """What stands in it stays."""
+    db = sqlite3.connect(path, isolation_level=None)
+    for statement in MIGRATIONS[0]:
+        db.execute(statement)
+    db.execute("INSERT INTO nodes VALUES ('old', 7, 0)")
+    db.execute("INSERT INTO secrets VALUES ('callbacks', x'00')")
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute("PRAGMA user_version = 1")
+    db.close()
+    async with opened(path) as store:
+        assert await store.secret("callbacks", b"new") == b"\x00"
+        await store.start(new_saga())
+        assert [each.risk for each in await store.claim("new", 1, 1e9)] == [0]
+    assert int.from_bytes(path.read_bytes()[60:64], "big") == FORMAT
+
+
+async def test_what_a_killed_process_was_evaluating_is_suspect(path: Path) -> None:
+    """Whoever holds the lock knows that no other node lives, and reads what was noted last."""
+    async with opened(path) as store:
+        await store.join("killed")
+        await owned_saga(store, "s1", "killed")
+        await owned_saga(store, "s2", "killed")
+        await store.evaluate("killed", ["s1"])
+    async with opened(path) as store:
+        claimed = await store.claim("next", 9, 1e9)
+        assert {each.lease.saga_id: each.risk for each in claimed} == {"s1": SUSPECT + 1, "s2": ORPHANED}
+        assert await store.nodes() == []
 
 
 async def test_half_a_new_file_is_swept_away(path: Path) -> None:

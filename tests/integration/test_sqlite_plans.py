@@ -72,6 +72,7 @@ CALLS: dict[str, Callable[[sqlite3.Connection], object]] = {
     "inboxes": partial(sqlite_reads.inboxes, node=NODE),
     "owned": partial(sqlite_reads.owned, node=NODE),
     "release_dead": sqlite_writes.release_dead,
+    "evaluate": lambda db: sqlite_writes.evaluate(db, "a", ["s1"]),
     "definition": partial(sqlite_reads.definition, name="d", version=None),
 }
 
