@@ -16,11 +16,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails, to_json
 
+from saga.api.parameters import LARGEST
 from saga.api.problems import invalid, listed, too_large
 from saga.api.refusal import Refusal
 from saga.errors import InputInvalid, Problem
 from saga.language.documents import MAX_BYTES, read_document
-from saga.language.durations import parse_duration
 from saga.language.fields import NAME, Name
 from saga.language.pointers import pointer
 from saga.language.words import MUST_BE, NAME_RULE, did_you_mean
@@ -31,14 +31,8 @@ READING: Final = 30.0
 YAML: Final = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
 JSON: Final = "application/json"
 
-#: Items of a page when nothing is asked, and at most.
-LIMIT: Final = 50
-MOST: Final = 200
-#: Parameters of a list without filters.
-PAGING: Final = {"limit": True, "cursor": True}
 #: Longest id of a route that is looked up; children's ids may be longer than those a client chooses.
 _LONGEST_ID: Final = 4096
-_LARGEST: Final = 2**31 - 1
 _REQUIRED: Final = object()
 
 
@@ -65,7 +59,7 @@ class StartBody(Body):
 
     #: A name, or a whole document.
     definition: Any
-    version: Annotated[int, Field(ge=1, le=_LARGEST)] | None = None
+    version: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
     input: Any = None
     labels: Annotated[dict[Name, Annotated[Any, AfterValidator(_label)]], Field(max_length=64)] | None = None
     id: Annotated[str, StringConstraints(pattern=ID)] | None = None
@@ -77,7 +71,7 @@ class RerunBody(Body):
     """``POST /v1/sagas/{id}/rerun``."""
 
     input: Any = None
-    version: Annotated[int, Field(ge=1, le=_LARGEST)] | None = None
+    version: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
 
 
 class CommandBody(Body):
@@ -191,85 +185,7 @@ def canonical(value: Any) -> bytes:
 _canonical: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-# --------------------------------------------------------------------------- queries and paths
-
-
-def query_of(request: web.Request, known: Mapping[str, bool]) -> dict[str, list[str]]:
-    """Return the query's values by name; refuse names that are not known, or known but not due (False)."""
-    found: dict[str, list[str]] = {}
-    for name, value in request.query.items():
-        found.setdefault(name, []).append(value)
-    problems = [
-        Problem(pointer=f"?{name}", detail="is not in this release" if name in known else "is not known here")
-        for name in found
-        if not known.get(name, False)
-    ]
-    if problems:
-        raise invalid("parameter-invalid", problems)
-    return found
-
-
-def bad_parameter(name: str, detail: str) -> Refusal:
-    """Return the refusal of one query parameter."""
-    return invalid("parameter-invalid", [Problem(pointer=f"?{name}", detail=detail)])
-
-
-def single(query: Mapping[str, list[str]], name: str) -> str | None:
-    """Return the one value of a parameter, None when it is not given."""
-    values = query.get(name)
-    if values is None:
-        return None
-    if len(values) > 1:
-        raise bad_parameter(name, "is given more than once")
-    return values[0]
-
-
-def integer(query: Mapping[str, list[str]], name: str, least: int, most: int = _LARGEST) -> int | None:
-    """Return a parameter that is a whole number."""
-    text = single(query, name)
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 10 and least <= int(text) <= most):
-        raise bad_parameter(name, f"must be a whole number from {least} to {most:,}")
-    return int(text)
-
-
-def boolean(query: Mapping[str, list[str]], name: str) -> bool:
-    """Return a parameter that is true or false."""
-    text = single(query, name)
-    if text not in (None, "true", "false"):
-        raise bad_parameter(name, "must be true or false")
-    return text == "true"
-
-
-def duration(query: Mapping[str, list[str]], name: str, most: float) -> float | None:
-    """Return the seconds of a parameter that is a duration."""
-    text = single(query, name)
-    if text is None:
-        return None
-    try:
-        seconds = parse_duration(text)
-    except ValueError as error:
-        raise bad_parameter(name, str(error)) from None
-    if seconds > most:
-        raise bad_parameter(name, f"is at most {most:g}s")
-    return seconds
-
-
-def limit_of(query: Mapping[str, list[str]]) -> int | None:
-    """Return how many items a page has, None when nothing is said."""
-    return integer(query, "limit", 1, MOST)
-
-
-def paged(query: Mapping[str, list[str]], keys: list[str], limit: int) -> tuple[list[str], str | None]:
-    """Return one page of a list that is held whole, and its cursor: the key of its last item."""
-    after = single(query, "cursor")
-    limit = limit_of(query) or limit
-    if after is not None and after not in keys:
-        raise bad_parameter("cursor", "is not one that a page of this list gave")
-    begin = 0 if after is None else keys.index(after) + 1
-    found = keys[begin : begin + limit]
-    return found, found[-1] if begin + limit < len(keys) else None
+# --------------------------------------------------------------------------- paths
 
 
 def saga_id_of(request: web.Request) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from saga.api import bodies
+from saga.api import bodies, parameters
 from saga.api.keys import CATALOGUE
 from saga.api.problems import listed
 from saga.api.refusal import Refusal
@@ -19,15 +19,17 @@ from saga.language.fields import NAME
 from saga.ports.stored import StoredDefinition
 
 _NAME: Final = re.compile(NAME)
+DRY_RUN: Final = parameters.flag("dry_run", "Only check the definition, and say which version it would be.")
+VERSION: Final = parameters.whole("version", "A version of the definition; without it the latest.", 1)
 #: Parameters of a PUT, and of one definition.
-DRY: Final = {"dry_run": True}
-VERSION: Final = {"version": True}
+DRY: Final = parameters.known(DRY_RUN)
+VERSIONED: Final = parameters.known(VERSION)
 
 
 async def put(request: web.Request) -> web.Response:
     """Store a definition as the next version, unless it equals the latest; or only check it."""
-    query = bodies.query_of(request, DRY)
-    dry = bodies.boolean(query, "dry_run")
+    query = parameters.query_of(request, DRY)
+    dry = DRY_RUN.of(query)
     document, lines = await bodies.read_definition(request)
     name = request.match_info["name"]
     if isinstance(document, dict) and document.get("name", name) != name:
@@ -46,10 +48,10 @@ async def put(request: web.Request) -> web.Response:
 
 async def find(request: web.Request) -> web.Response:
     """List the latest version of each definition, by name."""
-    query = bodies.query_of(request, bodies.PAGING)
-    limit, after = bodies.limit_of(query) or bodies.LIMIT, bodies.single(query, "cursor")
+    query = parameters.query_of(request, parameters.PAGING)
+    limit, after = parameters.PAGE_SIZE.of(query) or parameters.LIMIT, parameters.CURSOR.of(query)
     if after is not None and not _NAME.fullmatch(after):
-        raise bodies.bad_parameter("cursor", "is not one that a page of this list gave")
+        raise parameters.foreign_cursor()
     # The definition a page ended with may be deleted by now; its name still says where to go on.
     rows = [each for each in await request.app[CATALOGUE].all() if each.name > (after or "")]
     cursor = rows[limit - 1].name if len(rows) > limit else None
@@ -58,8 +60,8 @@ async def find(request: web.Request) -> web.Response:
 
 async def show(request: web.Request) -> web.Response:
     """Show a definition, as it was stored: the latest version, or the one that is asked for."""
-    query = bodies.query_of(request, VERSION)
-    number = bodies.integer(query, "version", 1)
+    query = parameters.query_of(request, VERSIONED)
+    number = VERSION.of(query)
     name = _name(request)
     version = await request.app[CATALOGUE].find(name, number)
     if version is None:
@@ -74,11 +76,11 @@ async def show(request: web.Request) -> web.Response:
 
 async def versions(request: web.Request) -> web.Response:
     """List every version of a definition, newest first."""
-    query = bodies.query_of(request, bodies.PAGING)
+    query = parameters.query_of(request, parameters.PAGING)
     stored = {str(each.version): each for each in await request.app[CATALOGUE].versions(_name(request))}
     if not stored:
         raise _unknown()
-    numbers, cursor = bodies.paged(query, list(stored)[::-1], bodies.LIMIT)
+    numbers, cursor = parameters.paged(query, list(stored)[::-1], parameters.LIMIT)
     return bodies.page([_version(stored[number]) for number in numbers], cursor)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, TypeAlias
 
 from aiohttp import web
@@ -10,14 +10,13 @@ from aiohttp import web
 from saga.api import callbacks, commands, definitions, health, sagas, starts
 from saga.api.access import Role, check_bearer
 from saga.api.bodies import (
-    PAGING,
     Body,
     CallbackBody,
     CommandBody,
     RerunBody,
     StartBody,
-    query_of,
 )
+from saga.api.parameters import NO_PARAMETERS, PAGING, Parameters, query_of
 from saga.api.problems import expect
 
 Handle: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -31,8 +30,8 @@ class Route(NamedTuple):
     handle: Handle
     #: What the bearer must be; None: none is asked for.
     role: Role | None
-    #: Names of the query, and whether each is in this release.
-    query: Mapping[str, bool] = {}
+    #: What its query may hold.
+    query: Parameters = NO_PARAMETERS
     #: What its JSON body is; None when it has none, or any.
     body: type[Body] | None = None
 
@@ -51,7 +50,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/v1/callbacks/{token}", callbacks.callback, None, body=CallbackBody),
     Route("GET", "/v1/definitions", definitions.find, "reader", PAGING),
     Route("PUT", "/v1/definitions/{name}", definitions.put, "operator", definitions.DRY),
-    Route("GET", "/v1/definitions/{name}", definitions.show, "reader", definitions.VERSION),
+    Route("GET", "/v1/definitions/{name}", definitions.show, "reader", definitions.VERSIONED),
     Route("DELETE", "/v1/definitions/{name}", definitions.delete, "operator"),
     Route("GET", "/v1/definitions/{name}/versions", definitions.versions, "reader", PAGING),
     Route("GET", "/v1/nodes", health.nodes, "reader"),
@@ -77,7 +76,7 @@ def _guarded(route: Route) -> Handle:
     async def guarded(request: web.Request) -> web.StreamResponse:
         check_bearer(request, role)
         if request.query_string and not query:
-            query_of(request, {})
+            query_of(request, NO_PARAMETERS)
         return await handle(request)
 
     return guarded

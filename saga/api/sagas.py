@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, Final
 
 from aiohttp import web
 from pydantic_core import from_json, to_json
 
-from saga.api import bodies
+from saga.api import bodies, parameters
 from saga.api.keys import CALLBACK_KEY, POST, SETTINGS, STORE
 from saga.changes import Seen
 from saga.core import simulate, views
@@ -21,14 +20,18 @@ from saga.core.statuses import Status
 from saga.ports.stored import Listed, Query
 from saga.post import Loaded
 
+AT: Final = parameters.whole("at", "Show the saga as it was after this entry of its journal.", 1)
+STATUS: Final = parameters.words(
+    "status", "Only sagas in one of these statuses.", (status.value for status in Status)
+)
+DEFINITION: Final = parameters.text("definition", "Only sagas of the definition of this name.")
 #: Parameters of one saga.
-VIEWS: Final = {"at": True, "reveal": False}
+VIEWS: Final = parameters.known(AT, later=["reveal"])
 #: Filters of lists; those of labels, ``label.<name>``, are not in this release either.
-FILTERS: Final = {
-    "status": True, "definition": True, "limit": True, "cursor": True,
-    "late": False, "started_after": False, "started_before": False, "start_key": False, "q": False,
-}  # fmt: skip
-_STATUSES: Final = frozenset(status.value for status in Status)
+FILTERS: Final = parameters.known(
+    STATUS, DEFINITION, parameters.PAGE_SIZE, parameters.CURSOR,
+    later=["late", "started_after", "started_before", "start_key", "q"],
+)  # fmt: skip
 _PROOF: Final = 9
 
 
@@ -36,25 +39,24 @@ async def show(request: web.Request) -> web.Response:
     """Show one saga, as it is or as it was after an entry."""
     if not request.query_string:
         return bodies.json_response(shown(await found(request, bodies.saga_id_of(request))))
-    query = bodies.query_of(request, VIEWS)
-    at = bodies.integer(query, "at", 1)
+    at = AT.of(parameters.query_of(request, VIEWS))
     loaded = await _loaded(request)
     if at is None:
         return bodies.json_response(shown(loaded.seen))
     if at > len(loaded.entries):
-        raise bodies.bad_parameter("at", f"the journal has {len(loaded.entries)} entries")
+        raise AT.refused(f"the journal has {len(loaded.entries)} entries")
     state = replay(loaded.entries[:at])
     return bodies.json_response(shown(loaded.seen._replace(state=state)))
 
 
 async def journal(request: web.Request) -> web.Response:
     """Show every entry of a saga's journal."""
-    query = bodies.query_of(request, bodies.PAGING)
+    query = parameters.query_of(request, parameters.PAGING)
     loaded = await _loaded(request)
     entries = {
         str(entry["seq"]): entry for entry in views.journal(loaded.definition, loaded.state, loaded.entries)
     }
-    numbers, cursor = bodies.paged(query, list(entries), len(entries))
+    numbers, cursor = parameters.paged(query, list(entries), len(entries))
     return bodies.page([entries[number] for number in numbers], cursor)
 
 
@@ -69,14 +71,14 @@ async def plan(request: web.Request) -> web.Response:
 
 async def find(request: web.Request) -> web.Response:
     """List summaries, newest first."""
-    labels = {name: False for name in request.query if name.startswith("label.")}
-    query = bodies.query_of(request, FILTERS | labels)
-    limit = bodies.limit_of(query) or bodies.LIMIT
+    labels = {name: None for name in request.query if name.startswith("label.")}
+    query = parameters.query_of(request, {**FILTERS, **labels})
+    limit = parameters.PAGE_SIZE.of(query) or parameters.LIMIT
     wanted = Query(
         statuses=_statuses(query),
-        definition=bodies.single(query, "definition"),
+        definition=DEFINITION.of(query),
         limit=limit + 1,
-        after=_after(request, bodies.single(query, "cursor")),
+        after=_after(request, parameters.CURSOR.of(query)),
     )
     rows = await request.app[STORE].list(wanted) if _is_plain(wanted.definition) else []
     cursor = _cursor(request, rows[limit - 1]) if len(rows) > limit else None
@@ -109,15 +111,11 @@ def shown(seen: Seen) -> dict[str, Any]:
 # --------------------------------------------------------------------------- lists
 
 
-def _statuses(query: Mapping[str, list[str]]) -> frozenset[str] | None:
+def _statuses(query: parameters.Given) -> frozenset[str] | None:
+    """Return the statuses asked for: words with commas between, or given again."""
     if "status" not in query:
         return None
-    wanted = frozenset(word.strip() for text in query["status"] for word in text.split(","))
-    if not wanted <= _STATUSES:
-        raise bodies.bad_parameter(
-            "status", f"is one or more of {', '.join(status.value for status in Status)}"
-        )
-    return wanted
+    return STATUS.of({"status": [",".join(query["status"])]})
 
 
 def _is_plain(name: str | None) -> bool:
@@ -160,6 +158,6 @@ def _after(request: web.Request, cursor: str | None) -> tuple[float, str] | None
         text = b""
     proof, said = text[:_PROOF], text[_PROOF:]
     if not hmac.compare_digest(proof, _proof(request, said)):
-        raise bodies.bad_parameter("cursor", "is not one that a page of this list gave")
+        raise parameters.foreign_cursor()
     started_at, saga_id = from_json(said)
     return float(started_at), saga_id

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from saga.api import bodies
+from saga.api import bodies, parameters
 from saga.api.access import who
 from saga.api.definitions import in_body
 from saga.api.keys import CATALOGUE, CLOCK, INTAKE, POST
@@ -26,15 +26,18 @@ MOST_WAIT: Final = 60.0
 #: Longest start key, characters.
 MOST_KEY: Final = 255
 _MADE_OF_KEY: Final = re.compile(r"key-[0-9a-f]{40}")
+WAIT: Final = parameters.span(
+    "wait", "Answer when the saga has ended, but wait no longer than this.", MOST_WAIT
+)
 #: Parameters of a start.
-QUERY: Final = {"wait": True}
+QUERY: Final = parameters.known(WAIT)
 _REPLAYED: Final = {"Idempotent-Replayed": "true"}
 
 
 async def start(request: web.Request) -> web.Response:
     """Start a saga, durably, and answer at once or when it has ended."""
-    query = bodies.query_of(request, QUERY) if request.query_string else {}
-    seconds = bodies.duration(query, "wait", MOST_WAIT)
+    query = parameters.query_of(request, QUERY) if request.query_string else {}
+    seconds = WAIT.of(query)
     body, sent = await bodies.read_body(request, bodies.StartBody)
     begins = _start_at(request, body)
     identity = identify(body.id, _start_key(request, body.id), bodies.canonical(sent))

@@ -13,7 +13,9 @@ from functools import lru_cache
 
 #: Milliseconds in one of each unit, longest first.
 _UNITS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
-_DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(ms|[smhd])")
+#: What the text of a duration is made of.
+DURATION = r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(ms|[smhd])"
+_DURATION = re.compile(DURATION)
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
