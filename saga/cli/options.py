@@ -38,7 +38,7 @@ def _note_json(ctx: click.Context, _param: click.Parameter, value: bool) -> bool
 
 
 def wants_json(ctx: click.Context) -> bool:
-    """Say whether the command was asked for JSON."""
+    """Return whether the command was asked for JSON."""
     return bool(ctx.meta.get("json"))
 
 

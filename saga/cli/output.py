@@ -60,7 +60,7 @@ def status(name: str, *, late: bool = False) -> Cell:
 
 
 def on_terminal() -> bool:
-    """Say whether a person looks at the output."""
+    """Return whether a person looks at the output."""
     return sys.stdout.isatty()
 
 

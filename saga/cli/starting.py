@@ -141,7 +141,7 @@ def _again(body: Mapping[str, Any], key: str | None) -> str:
 
 
 def _is_in_doubt(failure: Failure) -> bool:
-    """Say whether a saga may have been started all the same."""
+    """Return whether a saga may have been started all the same."""
     if isinstance(failure, Refused):
         return failure.type == "start-unknown"
     return isinstance(failure, Unreachable) and failure.lost

@@ -40,7 +40,7 @@ _EMBEDDING: Final = frozenset(ip_address(prefix).packed[:12] for prefix in ("::"
 
 
 def is_refused(host: str) -> bool:
-    """Say whether the numeric address is link-local or a metadata service, however it is spelled."""
+    """Return whether the numeric address is link-local or a metadata service, however it is spelled."""
     address = ip_address(host.partition("%")[0])
     if isinstance(address, IPv6Address):
         if address.packed[:12] in _EMBEDDING:

@@ -130,7 +130,7 @@ def read_json(body: bytes) -> Read:
 
 
 def _is_sound(value: Any) -> bool:
-    """Say whether every number is finite and nothing is nested too deep.
+    """Return whether every number is finite and nothing is nested too deep.
 
     ``from_json`` refuses the word ``Infinity`` but reads ``1e999`` as one.
     """

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from saga.core.times import timestamp
+from saga.language.http_texts import TOKEN, is_of_connection, is_own
 from saga.ports.invoker import Invocation
-
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-
-#: Of a definition's headers, those that are ours or belong to the connection.
-_NOT_THEIRS: Final = re.compile(
-    r"host|content-.*|transfer-encoding|connection|keep-alive|te|trailer|upgrade|expect|accept-encoding"
-    r"|proxy-.*|idempotency-key|saga-.*|traceparent|tracestate",
-    re.IGNORECASE,
-)
 
 
 def _version() -> str:
@@ -65,8 +56,8 @@ def _theirs(given: Mapping[str, str]) -> dict[str, str]:
     """Return what a definition may set of its own headers, spelled so that it replaces ours."""
     theirs = {}
     for name, value in given.items():
-        if not _TOKEN.fullmatch(name):
+        if not TOKEN.fullmatch(name):
             raise ValueError("the name of a header is not one")
-        if not _NOT_THEIRS.fullmatch(name):
+        if not is_own(name) and not is_of_connection(name):
             theirs["User-Agent" if name.lower() == "user-agent" else name] = value
     return theirs

@@ -15,6 +15,7 @@ from pydantic_core import to_json
 
 from saga.core.state import SagaState, StepState, step_name
 from saga.language.model import SagaDefinition
+from saga.language.pointers import is_position, keys, value_at
 
 MASK: Final = "•••"
 
@@ -25,12 +26,8 @@ SHORTEST: Final = 4
 def masked(value: Any, pointers: Iterable[str]) -> Any:
     """Return the value with what the JSON pointers (RFC 6901) name replaced by a mask; a copy where needed."""
     for pointer in pointers:
-        value = _masked(value, _parts(pointer))
+        value = _masked(value, keys(pointer))
     return value
-
-
-def _parts(pointer: str) -> list[str]:
-    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
 
 
 def _masked(value: Any, parts: list[str]) -> Any:
@@ -39,7 +36,7 @@ def _masked(value: Any, parts: list[str]) -> Any:
     head, rest = parts[0], parts[1:]
     if isinstance(value, dict) and head in value:
         return {**value, head: _masked(value[head], rest)}
-    if isinstance(value, list) and head.isascii() and head.isdigit() and int(head) < len(value):
+    if isinstance(value, list) and is_position(head, value):
         return [_masked(item, rest) if index == int(head) else item for index, item in enumerate(value)]
     return value
 
@@ -94,21 +91,10 @@ def veil(definition: SagaDefinition, state: SagaState) -> Veil:
 
 def _texts_of(definition: SagaDefinition, state: SagaState) -> Iterator[str]:
     for pointer in definition.sensitive:
-        yield from _texts(_at(state.input, _parts(pointer)))
+        yield from _texts(value_at(state.input, keys(pointer)))
     for unit in state.steps.values():
         for pointer in sensitive_of(definition, unit):
-            yield from _texts(_at(unit.output, _parts(pointer)))
-
-
-def _at(value: Any, parts: list[str]) -> Any:
-    for part in parts:
-        if isinstance(value, dict):
-            value = value.get(part)
-        elif isinstance(value, list) and part.isascii() and part.isdigit() and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            return None
-    return value
+            yield from _texts(value_at(unit.output, keys(pointer)))
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -12,7 +12,7 @@ from itertools import chain, islice
 from typing import Any, TypeAlias
 
 from saga.errors import Problem
-from saga.language.check_calls import NO_CONDITION, check_calls, check_services
+from saga.language.check_calls import NO_CONDITION, Problems, check_calls, check_services, wrong
 from saga.language.check_references import check_references, count_expressions
 from saga.language.durations import parse_duration, parse_time
 from saga.language.fields import KINDS
@@ -28,8 +28,6 @@ MAX_STEPS = 200
 MAX_EXPRESSIONS = 5_000
 #: Kinds of step that change nothing outside, so that nothing is owed for them.
 _OWES_NOTHING = ("wait", "signal", "fail")
-
-Problems: TypeAlias = Iterator[Problem]
 
 
 def check(definition: SagaDefinition, services: frozenset[str] | None) -> tuple[Problem, ...]:
@@ -47,16 +45,12 @@ def check_size(document: Mapping[str, Any]) -> tuple[Problem, ...]:
     count = len(steps) if isinstance(steps, list) else 0
     if count > MAX_STEPS:
         detail = f"a saga has at most {MAX_STEPS} steps, not {count}: use child sagas or for_each"
-        return (_error("/steps", detail),)
+        return (wrong("/steps", detail),)
     expressions = count_expressions(document)
     if expressions > MAX_EXPRESSIONS:
         detail = f"a definition has at most {MAX_EXPRESSIONS:,} expressions, not {expressions:,}"
-        return (_error("", detail),)
+        return (wrong("", detail),)
     return ()
-
-
-def _error(at: str, detail: str) -> Problem:
-    return Problem(pointer=at, detail=detail)
 
 
 # --------------------------------------------------------------------------- the definition as a whole
@@ -74,9 +68,7 @@ def _check_input(definition: SagaDefinition) -> Problems:
 def _check_pointers(pointers: tuple[str, ...], at: str) -> Problems:
     for position, text in enumerate(pointers):
         if not is_pointer(text):
-            yield _error(
-                f"{at}/{position}", f"{shown(text)} is no JSON pointer: write one as in /card/number"
-            )
+            yield wrong(f"{at}/{position}", f"{shown(text)} is no JSON pointer: write one as in /card/number")
 
 
 def _check_times(definition: SagaDefinition) -> Problems:
@@ -94,14 +86,14 @@ def _check_times(definition: SagaDefinition) -> Problems:
 def _check_positive(seconds: float | None, at: str) -> Problems:
     """Refuse a time for something to happen in that leaves none."""
     if seconds == 0:
-        yield _error(at, "must be longer than 0s")
+        yield wrong(at, "must be longer than 0s")
 
 
 def _check_labels(definition: SagaDefinition) -> Problems:
     for name, value in definition.labels.items():
         if not isinstance(value, str | int | float):
             detail = f"a label is text, a number or a boolean, or ${{…}} giving one, not {shown(value)}"
-            yield _error(pointer("labels", name), detail)
+            yield wrong(pointer("labels", name), detail)
 
 
 # --------------------------------------------------------------------------- steps by themselves
@@ -109,7 +101,7 @@ def _check_labels(definition: SagaDefinition) -> Problems:
 
 def _check_steps(definition: SagaDefinition) -> Problems:
     if not definition.steps:
-        yield _error("/steps", "a saga has at least one step: add one")
+        yield wrong("/steps", "a saga has at least one step: add one")
     for at, step in enumerate(definition.steps):
         yield from _check_step(step, pointer("steps", at))
 
@@ -120,27 +112,27 @@ def _check_step(step: Step, at: str) -> Problems:
     yield from _check_condition(step.when, f"{at}/when")
     if step.for_each is not None and not is_one_expression(step.for_each):
         detail = "must be one ${…} that gives an array, as in ${input.passengers}"
-        yield _error(f"{at}/for_each", f"{shown(step.for_each)} {detail}")
+        yield wrong(f"{at}/for_each", f"{shown(step.for_each)} {detail}")
     if step.for_each is None and "max_parallel" in step.model_fields_set:
-        yield _error(f"{at}/max_parallel", "only a step with for_each has instances: remove it")
+        yield wrong(f"{at}/max_parallel", "only a step with for_each has instances: remove it")
     if step.wait is not None and not _is_wait(step.wait):
         detail = "must be a duration (30m), a time (2026-03-01T09:30:00Z) or one ${…}"
-        yield _error(f"{at}/wait", f"{shown(step.wait)} {detail}")
+        yield wrong(f"{at}/wait", f"{shown(step.wait)} {detail}")
     if step.fail is not None and not step.fail.strip():
-        yield _error(f"{at}/fail", f"{shown(step.fail)} says nothing: say why, for the person who reads it")
+        yield wrong(f"{at}/fail", f"{shown(step.fail)} says nothing: say why, for the person who reads it")
 
 
 def _check_kinds(step: Step, at: str) -> Problems:
     if not step.kinds:
-        yield _error(at, f"step {step.name!r} does nothing: add one of {', '.join(KINDS)}")
+        yield wrong(at, f"step {step.name!r} does nothing: add one of {', '.join(KINDS)}")
     for kind in step.kinds[1:]:
-        yield _error(f"{at}/{kind}", f"a step is one thing: make two steps of {step.kinds[0]!r} and {kind!r}")
+        yield wrong(f"{at}/{kind}", f"a step is one thing: make two steps of {step.kinds[0]!r} and {kind!r}")
 
 
 def _check_condition(condition: str | None, at: str) -> Problems:
     """Refuse a condition without an expression, which would always hold."""
     if condition is not None and not has_expression(condition):
-        yield _error(at, f"{shown(condition)} {NO_CONDITION}")
+        yield wrong(at, f"{shown(condition)} {NO_CONDITION}")
 
 
 def _is_wait(text: str) -> bool:
@@ -166,16 +158,16 @@ def _check_order(definition: SagaDefinition) -> Problems:
     for at, step in enumerate(definition.steps):
         if step.name in seen:
             detail = f"{counts[step.name]} steps are named {step.name!r}: rename all but one"
-            yield _error(pointer("steps", at, "name"), detail)
+            yield wrong(pointer("steps", at, "name"), detail)
         seen.add(step.name)
         for name in step.after:
             if name not in definition.graph:
                 detail = f"there is no step {name!r} to wait for{did_you_mean(name, definition.graph.order)}"
-                yield _error(pointer("steps", at, "after"), detail)
+                yield wrong(pointer("steps", at, "after"), detail)
     if cycle := definition.graph.cycle:
         at = next(at for at, step in enumerate(definition.steps) if step.name == cycle[0])
         circle = " after ".join([*cycle, cycle[0]])
-        yield _error(
+        yield wrong(
             pointer("steps", at, "after"), f"these steps wait for one another: {circle}; break the circle"
         )
 
@@ -185,7 +177,7 @@ def _check_pivot(definition: SagaDefinition) -> Problems:
     for at, step in pivots:
         yield from _check_pivot_step(step, pointer("steps", at, "pivot"))
     for at, step in pivots[1:]:
-        yield _error(
+        yield wrong(
             pointer("steps", at, "pivot"),
             f"a saga has one pivot, and {pivots[0][1].name!r} is it: {step.name!r} cannot be one too",
         )
@@ -195,18 +187,18 @@ def _check_pivot(definition: SagaDefinition) -> Problems:
 
 def _check_pivot_step(step: Step, at: str) -> Problems:
     if step.kind in _OWES_NOTHING:
-        yield _error(at, f"a {step.kind!r} changes nothing outside and cannot be the pivot: mark an action")
+        yield wrong(at, f"a {step.kind!r} changes nothing outside and cannot be the pivot: mark an action")
     if step.for_each is not None:
-        yield _error(at, "a step with for_each cannot be the pivot: half of its instances may succeed")
+        yield wrong(at, "a step with for_each cannot be the pivot: half of its instances may succeed")
     if step.on_refused == "continue":
-        yield _error(at, "a pivot decides which way the saga goes: remove 'on_refused: continue'")
+        yield wrong(at, "a pivot decides which way the saga goes: remove 'on_refused: continue'")
 
 
 def _check_beside_pivot(definition: SagaDefinition, pivot: str) -> Problems:
     placed = definition.graph.upstream(pivot) | definition.graph.downstream(pivot) | {pivot}
     for at, step in enumerate(definition.steps):
         if step.name not in placed:
-            yield _error(
+            yield wrong(
                 pointer("steps", at),
                 f"step {step.name!r} runs beside the pivot {pivot!r}: add it to the pivot's 'after',"
                 f" or {pivot!r} to its own",
@@ -225,14 +217,14 @@ def _check_undoing(definition: SagaDefinition) -> Problems:
 def _check_undoing_of(step: Step, at: str, *, certain: bool, passed: bool) -> Problems:
     given = step.compensation is not None and step.compensation != "none"
     if given and step.kind in _OWES_NOTHING:
-        yield _error(f"{at}/compensation", f"a {step.kind!r} changes nothing outside: remove it")
+        yield wrong(f"{at}/compensation", f"a {step.kind!r} changes nothing outside: remove it")
     elif given and step.kind == "saga":
-        yield _error(f"{at}/compensation", "a child saga undoes itself: remove it, or write none")
+        yield wrong(f"{at}/compensation", "a child saga undoes itself: remove it, or write none")
     elif given and certain and passed:
-        yield _error(f"{at}/compensation", "past the pivot nothing is undone: remove it")
+        yield wrong(f"{at}/compensation", "past the pivot nothing is undone: remove it")
     elif step.compensation is None and step.kind in ("action", "worker") and certain and not passed:
         detail = f"step {step.name!r} must say how it is undone: add a compensation, or 'compensation: none'"
-        yield _error(at, detail)
+        yield wrong(at, detail)
 
 
 _RULES: tuple[Callable[[SagaDefinition], Problems], ...] = (
@@ -269,9 +261,9 @@ def _check_child(definition: SagaDefinition, step: Step, at: str, lookup: Lookup
     child = lookup(step.saga.name, step.saga.version)
     if child is None:
         version = "" if step.saga.version is None else f" in version {step.saga.version}"
-        yield _error(at, f"there is no definition {step.saga.name!r}{version}: store it first")
+        yield wrong(at, f"there is no definition {step.saga.name!r}{version}: store it first")
     elif child.pivot is not None and definition.position(step.name) == "before":
-        yield _error(
+        yield wrong(
             at,
             f"the child {child.name!r} has a pivot, {child.pivot!r}, after which it cannot be undone: let the"
             " step be the pivot, or stand after it",
@@ -281,7 +273,7 @@ def _check_child(definition: SagaDefinition, step: Step, at: str, lookup: Lookup
 def not_yet_executed(definition: SagaDefinition) -> tuple[Problem, ...]:
     """Return what a definition asks for that this release understands but does not execute yet."""
     return tuple(
-        _error(pointer("steps", at, field), f"{field!r} is not executed yet by this release")
+        wrong(pointer("steps", at, field), f"{field!r} is not executed yet by this release")
         for at, step in enumerate(definition.steps)
         for field in _beyond_release(step)
     )

@@ -2,7 +2,7 @@
 
 Strict, because what is read decides about money: duplicate keys, numbers that are not finite, text that is
 no Unicode and whatever is not JSON are refused. Integers are kept exactly, whatever their size up to
-:data:`~saga.language.functions.MAX_DIGITS` digits. Nothing but the given error is ever raised, whatever the bytes.
+:data:`~saga.language.json_values.MAX_DIGITS` digits. Nothing but the given error is ever raised, whatever the bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn, TypeAlias
 
 from saga.errors import DefinitionInvalid, InputInvalid, Problem
-from saga.language.functions import MAX_DIGITS, compact, is_encodable
+from saga.language.json_values import MAX_DIGITS, compact, is_encodable
 from saga.language.pointers import escape
 from saga.language.words import shortened, shown
 
@@ -174,9 +174,8 @@ def _json_lines(text: str) -> dict[str, int]:
     """Go through a text that is known to be JSON."""
     lines: dict[str, int] = {}
     line = 1
-    holders: list[
-        tuple[str, bool]
-    ] = []  # of each open array or object its pointer, and whether it is an array
+    # Of each open array or object its pointer, and whether it is an array.
+    holders: list[tuple[str, bool]] = []
     at, counts = "", [0]
     expect_key = False
     for match in _TOKEN.finditer(text):

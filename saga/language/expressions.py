@@ -21,7 +21,9 @@ from functools import lru_cache
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
-from saga.language.functions import Misfit, compact, is_encodable, search
+from saga.language.functions import Misfit, search
+from saga.language.http_texts import CONTROL, DOTS
+from saga.language.json_values import compact, is_encodable
 from saga.language.pointers import escape
 from saga.language.syntax import Expression, ExpressionInvalid, Reference, parts
 
@@ -192,7 +194,7 @@ def _without(value: Any, pointer: str, missing: frozenset[str]) -> Any:
 
 
 def truth(template: str, scope: Scope) -> bool:
-    """Say whether a condition holds: null, false, "", [] and {} do not, nor does nothing; 0 does.
+    """Return whether a condition holds: null, false, "", [] and {} do not, nor does nothing; 0 does.
 
     In longer text the text as a whole counts, so it holds unless it is empty or finds nothing.
     """
@@ -208,9 +210,6 @@ def truth(template: str, scope: Scope) -> bool:
 #: What may stand unencoded in a path (RFC 3986, section 3.3), the slash between segments included.
 _PATH_SAFE = "/:@!$&'()*+,;=~-._%"
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_DOTS = re.compile(r"(?:\.|%2[eE]){1,2}")
-#: What a header's value may not hold (RFC 9110, section 5.5): control characters other than the tab.
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def evaluate_path(text: str, scope: Scope) -> str:
@@ -239,7 +238,7 @@ def _path(text: str, scope: Scope) -> str:
         else:
             path += _segment(piece, scope)
             culprit = piece.text
-    if any(_DOTS.fullmatch(segment) for segment in path.split("/")):
+    if any(DOTS.fullmatch(segment) for segment in path.split("/")):
         raise NothingFound(culprit)
     return path
 
@@ -269,7 +268,7 @@ def _header_part(piece: str | Expression, scope: Scope) -> str | SecretRef:
         return SecretRef(".".join(piece.path[1:]))
     source = piece if isinstance(piece, str) else piece.text
     text = piece if isinstance(piece, str) else _text(_found(piece, scope), piece.text)
-    if _CONTROL.search(text) or not is_encodable(text):
+    if CONTROL.search(text) or not is_encodable(text):
         raise NothingFound(source)
     return text
 

@@ -7,7 +7,6 @@ quoting a quoted text again and again, would otherwise grow without bound from a
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -17,11 +16,11 @@ from typing import Any
 from jmespath.functions import Functions, signature
 from jmespath.visitor import Options, TreeInterpreter
 
+from saga.language.json_values import MAX_DIGITS, compact, is_json
+
 #: Longest text a function makes, in characters.
 MAX_TEXT = 1_048_576
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-#: Python refuses to convert longer integers by default, as the time it takes is quadratic.
-MAX_DIGITS = 4300
 
 
 class TextTooLong(ValueError):
@@ -57,17 +56,6 @@ def _number(text: str) -> int | float | None:
         return int(text)
     number = float(text)
     return number if math.isfinite(number) else None
-
-
-def compact(value: object) -> str:
-    """Return a JSON value as JSON text without spaces, members in their order, not limited to ASCII.
-
-    Raises:
-        ValueError: a number in it is not finite or has too many digits.
-        TypeError: something in it is not JSON.
-        RecursionError: it is nested too deep.
-    """
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,35 +99,3 @@ def search(tree: Any, scope: Mapping[str, Any]) -> Any:
     if not is_json(found):
         raise Misfit
     return found
-
-
-def is_json(value: object) -> bool:
-    """Say whether a value is JSON and can be sent: finite numbers, text without lone surrogates."""
-    stack = [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, dict):
-            stack.extend(item)
-            stack.extend(item.values())
-        elif isinstance(item, list):
-            stack.extend(item)
-        elif not _is_scalar(item):
-            return False
-    return True
-
-
-def _is_scalar(value: object) -> bool:
-    if isinstance(value, str):
-        return value.isascii() or is_encodable(value)
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return value is None or isinstance(value, int)
-
-
-def is_encodable(text: str) -> bool:
-    """Say whether a text can be sent as UTF-8; one with a lone surrogate cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

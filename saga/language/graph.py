@@ -38,7 +38,7 @@ class Graph:
         return cls(after)
 
     def __contains__(self, name: object) -> bool:
-        """Say whether there is a step of that name."""
+        """Return whether there is a step of that name."""
         return name in self._after
 
     def after(self, name: str) -> tuple[str, ...]:

@@ -35,9 +35,9 @@ def write_out(document: Mapping[str, Any]) -> _Document:
     """
     defaults = _defaults(document.get("defaults", {}))
     steps = _with_after(document.get("steps", []))
-    late = _after_pivot(steps)
+    retriable = _after_pivot(steps)
     written = {**document, "defaults": defaults}
-    written["steps"] = [_step(step, defaults, late=step.get("name") in late) for step in steps]
+    written["steps"] = [_step(step, defaults, retriable=step.get("name") in retriable) for step in steps]
     return written
 
 
@@ -67,8 +67,8 @@ def _after_pivot(steps: list[_Document]) -> frozenset[str]:
     return graph.downstream(pivot) if pivot is not None else frozenset()
 
 
-def _step(step: _Document, defaults: _Document, *, late: bool) -> _Document:
-    base = {**defaults["action"], "retry": defaults["compensation" if late else "action"]["retry"]}
+def _step(step: _Document, defaults: _Document, *, retriable: bool) -> _Document:
+    base = {**defaults["action"], "retry": defaults["compensation" if retriable else "action"]["retry"]}
     written = {**step, "on_refused": step.get("on_refused", "compensate")}
     if "for_each" in step:
         written["max_parallel"] = step.get("max_parallel", 10)

@@ -7,10 +7,10 @@ defaults. What is wrong with an inherited value is found in every call that inhe
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from saga.language.model import SagaDefinition
-from saga.language.pointers import parent
+from saga.language.pointers import keys, parent, value_at
 
 
 def origin(at: str, document: Mapping[str, Any], definition: SagaDefinition) -> str:
@@ -27,20 +27,15 @@ def origin(at: str, document: Mapping[str, Any], definition: SagaDefinition) -> 
 
 
 def _holds(document: Any, at: str) -> bool:
-    for part in at.split("/")[1:]:
-        name = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(document, dict) and name in document:
-            document = document[name]
-        elif isinstance(document, list) and name.isdecimal() and int(name) < len(document):
-            document = document[int(name)]
-        else:
-            return False
-    return True
+    return value_at(document, keys(at), _ABSENT) is not _ABSENT
+
+
+_ABSENT: Final = object()
 
 
 def _inherited(at: str, definition: SagaDefinition) -> Iterator[str]:
     """Yield the places a value of a call may come from, the nearest first."""
-    parts = at.split("/")[1:]
+    parts = keys(at)
     if parts[0] != "steps" or len(parts) < 4:
         return
     step, call, *rest = parts[1:]
@@ -49,8 +44,8 @@ def _inherited(at: str, definition: SagaDefinition) -> Iterator[str]:
     if rest[0] == "worker":
         rest = rest[1:]
     if rest[:1] in (["timeout"], ["retry"]):
-        late = definition.position(definition.steps[int(step)].name) == "after"
-        own = call == "compensation" or (late and rest[0] == "retry")
+        retriable = definition.position(definition.steps[int(step)].name) == "after"
+        own = call == "compensation" or (retriable and rest[0] == "retry")
         above = "/".join(["/defaults", "compensation" if own else "action", *rest])
         # The longest wait is compared with the first, and only one of the two need be given.
         yield from (

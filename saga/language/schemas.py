@@ -15,7 +15,7 @@ from typing import Any
 import jsonschema_rs
 
 from saga.errors import Problem
-from saga.language.functions import compact
+from saga.language.json_values import compact
 from saga.language.pointers import pointer
 
 #: The one dialect there is.

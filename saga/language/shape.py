@@ -77,7 +77,7 @@ class Shape:
         self._wrong = frozenset(pointer(*_cleaned(error["loc"])) for error in errors)
 
     def covers(self, at: str) -> bool:
-        """Say whether a pointer lies at or below a wrong member, so that nothing there is certain."""
+        """Return whether a pointer lies at or below a wrong member, so that nothing there is certain."""
         while at not in self._wrong:
             if not at:
                 return False

@@ -108,7 +108,7 @@ _cached_parts = lru_cache(maxsize=4096)(_parts)
 
 
 def has_expression(text: str) -> bool:
-    """Say whether a text holds a ``${…}``, valid or not."""
+    """Return whether a text holds a ``${…}``, valid or not."""
     try:
         return any(isinstance(part, Expression) for part in parts(text))
     except ExpressionInvalid:
@@ -116,7 +116,7 @@ def has_expression(text: str) -> bool:
 
 
 def is_one_expression(text: str) -> bool:
-    """Say whether a text is exactly one ``${…}``, and so keeps the type of its value.
+    """Return whether a text is exactly one ``${…}``, and so keeps the type of its value.
 
     Yes also for a text whose expression is invalid: that is another problem, found where it is parsed.
     """

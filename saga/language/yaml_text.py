@@ -30,7 +30,7 @@ from ruamel.yaml.tag import Tag
 
 from saga.errors import Problem
 from saga.language.documents import MAX_DEPTH, MAX_NODES, Unreadable, refuse
-from saga.language.functions import MAX_DIGITS, is_encodable
+from saga.language.json_values import MAX_DIGITS, is_encodable
 from saga.language.pointers import escape
 from saga.language.words import shortened, shown
 

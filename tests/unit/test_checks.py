@@ -980,6 +980,17 @@ def test_five_mistakes_are_five_problems() -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["TE", "Connection", "accept-encoding", "Proxy-Authorization"])
+def test_a_header_that_is_not_sent_is_warned_of(name: str) -> None:
+    """What is about the connection would be dropped without a word."""
+    services = {"h": {"url": "http://h/api"}}
+    action = {"service": "h", "path": "/", "headers": {name: "x"}}
+    (warning,) = problems(saga(step(action=action), services=services))
+
+    assert (warning.pointer, warning.severity) == (f"/steps/0/action/headers/{name}", "warning")
+    assert "is not sent" in warning.detail
+
+
 def test_a_service_is_only_a_warning_without_a_server() -> None:
     """Nobody knows the server's settings then; with one, its settings count."""
     document = saga(step(action={"service": "hotels", "path": "/r"}))
