@@ -43,9 +43,7 @@ def check_bearer(request: web.Request, role: Role) -> None:
     said = given.strip().encode("utf-8", "replace")
     if scheme.lower() != "bearer" or not hmac.compare_digest(said, token.encode()):
         challenge = {"WWW-Authenticate": 'Bearer realm="saga"'}
-        raise Refusal(
-            401, "unauthorized", f"a bearer token with the role {role} is needed", headers=challenge
-        )
+        raise Refusal("unauthorized", f"a bearer token with the role {role} is needed", headers=challenge)
     request[WHO] = "admin"
 
 
@@ -60,7 +58,7 @@ def check_host(request: web.Request) -> None:
     settings, host = request.app[SETTINGS], request.headers.get("Host", "")
     if not _is_ours(settings, host) and request.path not in _ANY_HOST:
         detail = "this coordinator does not go by that Host: add the name to SAGA_ALLOWED_HOSTS"
-        raise Refusal(403, "host-not-allowed", detail)
+        raise Refusal("host-not-allowed", detail)
     if request.method not in _READS:
         _check_origin(settings, request, host)
 
@@ -72,7 +70,7 @@ def _check_origin(settings: Settings, request: web.Request, host: str) -> None:
     else:
         elsewhere = not _is_same_origin(settings, origin, host)
     if elsewhere:
-        raise Refusal(403, "origin-not-allowed", "a page of another origin may not write here")
+        raise Refusal("origin-not-allowed", "a page of another origin may not write here")
 
 
 def _is_same_origin(settings: Settings, origin: str, host: str) -> bool:

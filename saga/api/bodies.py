@@ -102,12 +102,12 @@ async def read_value(request: web.Request, *, empty: Any = _REQUIRED) -> Any:
     if not text and empty is not _REQUIRED:
         return empty
     if request.content_type != JSON or not _is_utf8(request):
-        raise Refusal(415, "unsupported-media-type", "the body must be application/json in UTF-8")
+        raise Refusal("unsupported-media-type", "the body must be application/json in UTF-8")
     try:
         return read_document(text, yaml=False, error=InputInvalid)[0]
     except InputInvalid as error:
         problems = listed(error.problems)
-        raise Refusal(400, "malformed-body", problems[0]["detail"], errors=problems) from None
+        raise Refusal("malformed-body", problems[0]["detail"], errors=problems) from None
 
 
 async def read_body(request: web.Request, model: type[B], *, required: bool = True) -> tuple[B, Any]:
@@ -125,7 +125,7 @@ async def read_definition(request: web.Request) -> tuple[Any, Mapping[str, int]]
     kind = request.content_type
     if kind not in YAML and (kind != JSON or not _is_utf8(request)):
         detail = f"a definition is sent as {JSON} or {', '.join(sorted(YAML))}"
-        raise Refusal(415, "unsupported-media-type", detail)
+        raise Refusal("unsupported-media-type", detail)
     return read_document(text, yaml=kind in YAML)
 
 
@@ -133,16 +133,16 @@ async def _read(request: web.Request) -> bytes:
     if request.content_length is not None and request.content_length > MAX_BYTES:
         raise too_large()
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise Refusal(415, "unsupported-media-type", "send the body as it is, not compressed")
+        raise Refusal("unsupported-media-type", "send the body as it is, not compressed")
     try:
         if request.content.is_eof():
             return await request.read()
         async with asyncio.timeout(READING):
             return await request.read()
     except TimeoutError:
-        raise Refusal(408, "too-slow", f"the body has not come within {READING:g} s") from None
+        raise Refusal("too-slow", f"the body has not come within {READING:g} s") from None
     except (ConnectionError, web.RequestPayloadError, HttpProcessingError) as error:
-        raise Refusal(400, "malformed-body", "the body is cut off or badly framed") from error
+        raise Refusal("malformed-body", "the body is cut off or badly framed") from error
 
 
 def _is_utf8(request: web.Request) -> bool:
@@ -198,7 +198,7 @@ def saga_id_of(request: web.Request) -> str:
 
 def unknown_saga() -> Refusal:
     """Return the refusal of an id that no saga has."""
-    return Refusal(404, "saga-unknown", "there is no saga with this id")
+    return Refusal("saga-unknown", "there is no saga with this id")
 
 
 # --------------------------------------------------------------------------- answers

@@ -14,10 +14,10 @@ from saga.core.messages import Callback, Told
 from saga.core.tokens import read_token
 from saga.errors import Problem
 
-_REFUSALS: Final[dict[Told, tuple[int, str, str]]] = {
-    "unknown": (404, "callback-unknown", "this is no callback of this coordinator"),
-    "conflict": (409, "outcome-stands", "another outcome was reported before, and stands"),
-    "gone": (410, "too-late", "the saga went another way; what you say is recorded"),
+_REFUSALS: Final[dict[Told, tuple[str, str]]] = {
+    "unknown": ("callback-unknown", "this is no callback of this coordinator"),
+    "conflict": ("outcome-stands", "another outcome was reported before, and stands"),
+    "gone": ("too-late", "the saga went another way; what you say is recorded"),
 }
 
 
@@ -45,5 +45,5 @@ def _check(body: bodies.CallbackBody) -> None:
 
 
 def _refusal(told: Told) -> Refusal:
-    status, kind, detail = _REFUSALS[told]
-    return Refusal(status, kind, detail)
+    kind, detail = _REFUSALS[told]
+    return Refusal(kind, detail)

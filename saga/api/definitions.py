@@ -66,9 +66,7 @@ async def show(request: web.Request) -> web.Response:
     version = await request.app[CATALOGUE].find(name, number)
     if version is None:
         kind = "definition-unknown" if number is None else "version-unknown"
-        raise Refusal(
-            404, kind, "there is no such definition" if number is None else "there is no such version"
-        )
+        raise Refusal(kind, "there is no such definition" if number is None else "there is no such version")
     if version.deleted and number is None:
         raise _deleted(name)
     return bodies.json_response(_row(version) | {"definition": version.definition.document()})
@@ -114,11 +112,11 @@ def _name(request: web.Request) -> str:
 
 
 def _unknown() -> Refusal:
-    return Refusal(404, "definition-unknown", "there is no definition of this name")
+    return Refusal("definition-unknown", "there is no definition of this name")
 
 
 def _deleted(name: str) -> Refusal:
-    return Refusal(404, "definition-deleted", f"{name} was deleted; its versions can still be read")
+    return Refusal("definition-deleted", f"{name} was deleted; its versions can still be read")
 
 
 def _row(version: Version) -> dict[str, Any]:

@@ -38,7 +38,7 @@ async def readyz(request: web.Request) -> web.Response:
     """Say whether the coordinator takes work, and if not, why."""
     reason = request.app[READINESS].reason or await _store_reason(request)
     if reason is not None:
-        raise Refusal(503, "not-ready", reason, headers={"Retry-After": "1"})
+        raise Refusal("not-ready", reason, headers={"Retry-After": "1"})
     return bodies.json_response(
         {"status": "ready", "running": request.app[WORKER].running, "store": _written(request)}
     )

@@ -38,15 +38,6 @@ log = logging.getLogger(__name__)
 PROBLEM_JSON: Final = "application/problem+json"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
-#: Types of what the framework itself refuses.
-_TYPES: Final[Mapping[int, str]] = {
-    400: "malformed-request",
-    404: "not-found",
-    405: "method-not-allowed",
-    413: "too-large",
-    415: "unsupported-media-type",
-}
-
 
 @web.middleware
 async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -63,7 +54,7 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     except Exception:
         log.exception("request %s: %s %s failed", request_id, request.method, request.path)
         response = problem_response(
-            Refusal(500, "internal", "the coordinator failed; its log says why, under this Request-Id")
+            Refusal("internal", "the coordinator failed; its log says why, under this Request-Id")
         )
     if not response.prepared:
         response.headers["Request-Id"] = request_id
@@ -79,7 +70,7 @@ def _new_id() -> str:
 async def expect(request: web.Request) -> web.Response | None:
     """Ask a client that waits with its body for it, unless it would be refused unread."""
     if request.headers.get("Expect", "").lower() != "100-continue":
-        response = problem_response(Refusal(417, "expectation-failed", "only 100-continue can be expected"))
+        response = problem_response(Refusal("expectation-failed", "only 100-continue can be expected"))
         response.headers["Request-Id"] = _new_id()
         return response
     if (request.content_length or 0) <= MAX_BYTES and request.version >= HttpVersion11:
@@ -113,36 +104,34 @@ def listed(problems: Iterable[Problem]) -> list[dict[str, Any]]:
 
 
 def invalid(kind: str, problems: Iterable[Problem]) -> Refusal:
-    """Return a 422 that lists what is wrong."""
+    """Return a refusal that lists what is wrong."""
     found = listed(problems)
     detail = f"{len(found)} problems" if len(found) != 1 else found[0]["detail"]
-    return Refusal(422, kind, detail, errors=found)
+    return Refusal(kind, detail, errors=found)
 
 
 def _of_framework(error: web.HTTPException) -> Refusal:
     if error.status == 404:
-        return Refusal(404, "not-found", "there is nothing at this address")
+        return Refusal("not-found", "there is nothing at this address")
     if error.status == 405:
         allow = error.headers.get("Allow", "")
-        return Refusal(405, "method-not-allowed", f"only {allow} may be used here", headers={"Allow": allow})
+        return Refusal("method-not-allowed", f"only {allow} may be used here", headers={"Allow": allow})
     if error.status == 413:
         return too_large()
-    return Refusal(error.status, _TYPES.get(error.status, "error"), error.reason)
+    return Refusal("malformed-request", error.reason, status=error.status)
 
 
 def too_large() -> Refusal:
     """Return the refusal of a body over the limit."""
-    return Refusal(
-        413, "too-large", "the body has more than 1,048,576 bytes", headers={"Connection": "close"}
-    )
+    return Refusal("too-large", "the body has more than 1,048,576 bytes", headers={"Connection": "close"})
 
 
 _SOON: Final = {"Retry-After": "1"}
-_KINDS: Final[Mapping[type[SagaError], tuple[int, str]]] = {
-    Busy: (429, "too-busy"),
-    InboxFull: (429, "inbox-full"),
-    Stopping: (503, "stopping"),
-    UnreadableJournal: (500, "journal-unreadable"),
+_KINDS: Final[Mapping[type[SagaError], str]] = {
+    Busy: "too-busy",
+    InboxFull: "inbox-full",
+    Stopping: "stopping",
+    UnreadableJournal: "journal-unreadable",
 }
 
 
@@ -154,19 +143,19 @@ def _of_error(error: SagaError) -> Refusal:
         return invalid("input-invalid", error.problems)
     if isinstance(error, StoreError):
         return _of_store(error)
-    for of, (status, kind) in _KINDS.items():
+    for of, kind in _KINDS.items():
         if isinstance(error, of):
-            return Refusal(status, kind, str(error), headers={} if status == 500 else _SOON)
+            return Refusal(kind, str(error), headers={} if of is UnreadableJournal else _SOON)
     log.error("a request failed", exc_info=error)
-    return Refusal(500, "internal", "the coordinator failed; its log says why")
+    return Refusal("internal", "the coordinator failed; its log says why")
 
 
 def _of_store(error: StoreError) -> Refusal:
     if isinstance(error, StartUnknown):
         detail = "whether the saga was started is not known: ask again under the same key"
-        return Refusal(503, "start-unknown", detail, headers=_SOON, id=error.saga_id)
+        return Refusal("start-unknown", detail, headers=_SOON, id=error.saga_id)
     log.warning("the store is not available: %s", error)
     if isinstance(error, StoreUnknown):
         detail = "the store did not say whether this was written: look, or ask again"
-        return Refusal(503, "store-unknown", detail, headers=_SOON)
-    return Refusal(503, "store-unavailable", "the store cannot be reached or is full", headers=_SOON)
+        return Refusal("store-unknown", detail, headers=_SOON)
+    return Refusal("store-unavailable", "the store cannot be reached or is full", headers=_SOON)

@@ -132,7 +132,7 @@ async def _accepted(request: web.Request, identity: Identity, starting: Awaitabl
         accepted = before
     if accepted.reused:
         detail = "this key or id belongs to a start with another body"
-        raise Refusal(422, "start-key-reused", detail, id=accepted.saga_id)
+        raise Refusal("start-key-reused", detail, id=accepted.saga_id)
     return accepted
 
 
@@ -158,7 +158,7 @@ async def _rerun(request: web.Request, saga_id: str, body: bodies.RerunBody, ide
     before = await found(request, saga_id)
     state = before.state
     if not state.ended:
-        raise Refusal(409, "saga-not-ended", f"the saga is {state.status}", saga=shown(before))
+        raise Refusal("saga-not-ended", f"the saga is {state.status}", saga=shown(before))
     version = await startable(request, state.definition, body.version or state.version)
     changed = "input" in body.model_fields_set
     own = version.definition.labels
@@ -187,16 +187,14 @@ async def startable(request: web.Request, name: str, wanted: int | None) -> Vers
     usable = name.isascii() and "\0" not in name
     latest = await catalogue.latest(name) if usable else None
     if latest is None:
-        raise Refusal(404, "definition-unknown", "there is no definition of this name")
+        raise Refusal("definition-unknown", "there is no definition of this name")
     if latest.deleted:
-        raise Refusal(404, "definition-deleted", f"{name} was deleted: put it again to start sagas of it")
+        raise Refusal("definition-deleted", f"{name} was deleted: put it again to start sagas of it")
     if wanted is None or wanted == latest.version:
         return latest
     version = await catalogue.find(name, wanted)
     if version is None:
-        raise Refusal(
-            404, "version-unknown", f"{name} has no version {wanted}; its latest is {latest.version}"
-        )
+        raise Refusal("version-unknown", f"{name} has no version {wanted}; its latest is {latest.version}")
     return version
 
 
@@ -227,6 +225,6 @@ def _answer(accepted: Accepted, seen: Seen, *, waited: bool) -> web.Response:
     if waited and state.ended and state.status != "completed":
         reason = state.failure.detail if state.failure is not None else f"the saga was {state.status}"
         raise Refusal(
-            409, f"saga-{state.status}", reason, headers=headers, reason=reason, id=state.id, saga=shown(seen)
+            f"saga-{state.status}", reason, headers=headers, reason=reason, id=state.id, saga=shown(seen)
         )
     return bodies.json_response(shown(seen), 200 if state.ended else 202, headers)
