@@ -175,7 +175,7 @@ class Engine:
                 raise
             return self._recorded(run, draft, lease, released=release)
 
-    async def _patiently(self, call: Callable[P, Awaitable[T]], *args: P.args, **named: P.kwargs) -> T:
+    async def patiently(self, call: Callable[P, Awaitable[T]], *args: P.args, **named: P.kwargs) -> T:
         """Call, and as long as the store is unavailable call again; retrying costs nothing where none is needed."""
         try:
             return await call(*args, **named)
@@ -189,7 +189,7 @@ class Engine:
         if not run.inbox:
             return ()
         run.inbox = False
-        return await self._patiently(self._store.messages, run.state.id)
+        return await self.patiently(self._store.messages, run.state.id)
 
     # ----------------------------------------------------------------- decide
 
@@ -287,7 +287,7 @@ class Engine:
             settles=[about for entry in draft.entries if (about := _settles(entry)) is not None],
             raise_fence=any(isinstance(entry, e.SagaAbandoned) for entry in draft.entries),
         )
-        return await self._patiently(self._append_once, run.lease, batch)
+        return await self.patiently(self._append_once, run.lease, batch)
 
     async def _append_once(self, lease: Lease, batch: Append) -> Lease:
         try:
@@ -297,7 +297,7 @@ class Engine:
 
     async def _read_back(self, lease: Lease, batch: Append) -> Lease:
         """Find out whether a write whose answer was lost was applied; nothing is decided before."""
-        record: Record | None = await self._patiently(self._store.load, lease.saga_id)
+        record: Record | None = await self.patiently(self._store.load, lease.saga_id)
         if record is None:
             raise LeaseLost(f"saga {lease.saga_id} is gone")
         ours = record.entries[lease.seq :] == tuple(batch.entries)

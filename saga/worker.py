@@ -5,41 +5,34 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from saga.alarms import Alarms
 from saga.catalogue import Catalogue
 from saga.changes import Changes, Seen
-from saga.core import entries as e
-from saga.core import views
+from saga.claims import Claims
 from saga.core.decider import Invoke
-from saga.core.encoding import decode, encode
-from saga.core.entries import FORMAT, Entry
-from saga.core.journal import evolve, replay
 from saga.core.outcomes import Outcome, Uncertain
 from saga.core.state import SagaState
 from saga.definition import SagaDefinition
-from saga.engine import Engine, PollDue, Result, Run, TakenOver, Turn
-from saga.errors import LeaseLost, MessagesWaiting, StoreError, UnreadableJournal
+from saga.engine import Engine, PollDue, Result, Run, Turn
+from saga.errors import LeaseLost
 from saga.membership import Membership
 from saga.ports.clock import Clock
 from saga.ports.store import Store
-from saga.ports.stored import Append, Claimed, Lease, Record
+from saga.ports.stored import Claimed, Lease
 from saga.ports.telemetry import Telemetry
 from saga.sender import Sender
 from saga.slots import Slots
 
 log = logging.getLogger(__name__)
 
-#: Sagas claimed in one go.
-BATCH = 200
-
 #: Seconds a silent node is taken for alive, where nothing else is said.
 TTL = 5.0
 
-#: Seconds between two looks at the store for what no one told this node about.
-LOOK_EVERY = 1.0
+#: Seconds after which a turn that could not be made durable is made again.
+AGAIN = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,15 +63,14 @@ class Worker:
         self.node = node
         self._membership = membership or Membership(store, clock, node=node, ttl=TTL)
         self.changes = Changes(clock)
-        self._store, self._catalogue, self._sender = store, catalogue, sender
-        self._clock, self._telemetry, self._limits = clock, telemetry, limits
+        self._store, self._sender, self._clock, self._limits = store, sender, clock, limits
         self._runs: dict[str, Run] = {}
         #: Ids being started or claimed: owned by this node, and not yet in memory.
         self._arriving: set[str] = set()
         #: Those of them that a message came for.
         self._poked: set[str] = set()
-        self.slots = Slots(limits.calls, self._wake)
-        self._alarms = Alarms(clock, self._wake)
+        self.slots = Slots(limits.calls, self.wake)
+        self._alarms = Alarms(clock, self.wake)
         self.engine = Engine(
             store,
             clock,
@@ -87,9 +79,9 @@ class Worker:
             give_back=self.slots.give_back,
             tell=self.changes.tell,
         )
+        self._claims = Claims(store, catalogue, clock, telemetry, engine=self.engine, runner=self)
         self._tasks: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
-        self._look = asyncio.Event()
         self._idle = asyncio.Event()
         self.stopping = False
         self._left = False
@@ -99,7 +91,7 @@ class Worker:
     async def start(self) -> None:
         """Join the store's nodes and begin to claim what is due."""
         await self._membership.join()
-        loops = [self._alarms.run(), self._claiming()]
+        loops = [self._alarms.run(), self._claims.run()]
         if self._store.shared:
             loops += [self._membership.beating(self), self._membership.observing(self)]
         self._loops = [asyncio.create_task(loop) for loop in loops]
@@ -175,14 +167,14 @@ class Worker:
             self._send(run, invoke)
         self._alarms.set(run, wake_at)
         if held_back or run.inbox:
-            self._wake(run)
+            self.wake(run)
 
     async def poke(self, saga_id: str) -> None:
         """Look at a saga's inbox now: a message has come. Takes the saga on if nobody owns it."""
         run = self._runs.get(saga_id)
         if run is not None:
             run.inbox = True
-            self._wake(run)
+            self.wake(run)
         elif saga_id in self._arriving:
             self._poked.add(saga_id)
         elif not self.stopping:
@@ -190,7 +182,7 @@ class Worker:
             try:
                 claimed = await self._store.take(saga_id, self.node)
                 if claimed is not None:
-                    await self._take_on(claimed)
+                    await self._claims.take_on(claimed)
             finally:
                 self.not_arriving(saga_id)
 
@@ -203,7 +195,7 @@ class Worker:
             if record is not None and record.owner == self.node:
                 seq = len(record.entries)
                 lease = Lease(saga_id=saga_id, node=self.node, fence=record.fence, seq=seq)
-                await self._take_on(Claimed(lease=lease, record=record))
+                await self._claims.take_on(Claimed(lease=lease, record=record))
 
     def move(self, node: str) -> None:
         """Drop every saga, and go on under another name: this node was taken for dead."""
@@ -213,90 +205,27 @@ class Worker:
 
     def look(self) -> None:
         """Look at the store now: something was put there that is due."""
-        self._look.set()
-
-    async def _claiming(self) -> None:
-        while True:
-            try:
-                more = await self._claim()
-            except StoreError as error:
-                log.debug("nothing could be claimed: %s", error)
-                more = False
-            except Exception:
-                log.exception("a claim failed")
-                more = False
-            if not more:
-                await self._clock.wait(self._look, LOOK_EVERY)
-                self._look.clear()
-
-    async def _claim(self) -> bool:
-        """Claim what is due, if there is room; return whether there may be more."""
-        limit = min(BATCH, self.room)
-        due = await self._store.next_due() if limit else None
-        if due is None or due > self._clock.now():
-            return False
-        claimed = await self._store.claim(self.node, limit, self._clock.now())
-        for one in claimed:
-            await self._take_on(one)
-        return len(claimed) == limit
-
-    async def _take_on(self, claimed: Claimed) -> None:
-        """Run a claimed saga; one that cannot be loaded is left with the reason, and stops no other."""
-        lease, record = claimed.lease, claimed.record
-        state: SagaState | None = None
-        try:
-            entries = _read(record)
-            state = replay(entries)
-            definition = await self._catalogue.running(state.definition, state.version)
-            if definition is None:
-                await self._park(lease, state, f"the definition {state.definition} {state.version} is gone")
-                return
-        except UnreadableJournal as error:
-            await self._leave(lease, state, str(error))
-            return
-        if lease.node != self.node:
-            return
-        # A message may have come since the claim was read, when nothing here could be told of it: look once more.
-        run = Run(lease=lease, definition=definition, state=state, events=[TakenOver()], inbox=True)
-        self._runs[state.id] = run
-        self._telemetry.taken_over(entries)
-        self._wake(run)
-
-    async def _leave(self, lease: Lease, state: SagaState | None, reason: str) -> None:
-        """Put down a saga whose journal cannot be read: unchanged, due never, shown as parked with the reason."""
-        log.error("saga %s is left as it is: %s", lease.saga_id, reason)
-        summary = views.damaged(state, reason, self._clock.now())
-        try:
-            await self._store.append(lease, Append(entries=(), summary=summary, wake_at=None, release=True))
-        except (StoreError, MessagesWaiting) as error:
-            log.warning("saga %s could not be put down: %s", lease.saga_id, error)
-
-    async def _park(self, lease: Lease, state: SagaState, reason: str) -> None:
-        """Park a saga that can be read but not run."""
-        log.error("saga %s is parked: %s", lease.saga_id, reason)
-        now = self._clock.now()
-        entries: list[Entry] = []
-        if not state.ended and state.status != "parked":
-            entries = [e.SagaParked(at=now, cause="internal", detail=reason)]
-            state = evolve(state, entries[0])
-        summary = replace(views.damaged(state, reason, now), late=state.late)
-        batch = Append(
-            entries=[encode(entry) for entry in entries], summary=summary, wake_at=None, release=True
-        )
-        try:
-            await self._store.append(lease, batch)
-        except (StoreError, MessagesWaiting) as error:
-            log.warning("saga %s could not be parked: %s", lease.saga_id, error)
+        self._claims.look()
 
     # ----------------------------------------------------------------- turns
 
-    def _wake(self, run: Run) -> None:
+    def wake(self, run: Run) -> None:
         """Give the saga a turn: now, or after the one that is under way."""
         if run.turning:
             run.again = True
         elif not run.gone:
             run.turning = True
             self._spawn(self._woken(run))
+
+    def begin(self, run: Run) -> None:
+        """Hold a saga in memory that was claimed."""
+        self._runs[run.state.id] = run
+
+    async def first_turn(self, run: Run) -> None:
+        """Give the saga a turn, and return after it; what the turn sends goes on by itself."""
+        if not (run.turning or run.gone):
+            run.turning = True
+            self._spawn(self._go_on(run, await self._turns(run)))
 
     async def _woken(self, run: Run) -> None:
         await self._go_on(run, await self._turns(run))
@@ -324,7 +253,7 @@ class Worker:
         except Exception:
             # Whatever it was, the saga is ours and must go on: what has arrived is still there for another turn.
             log.exception("saga %s: a turn could not be made durable", run.state.id)
-            self._alarms.set(run, self._clock.now() + LOOK_EVERY)
+            self._alarms.set(run, self._clock.now() + AGAIN)
         finally:
             run.turning = False
         return None
@@ -348,7 +277,7 @@ class Worker:
         if self._runs.get(run.state.id) is run:
             del self._runs[run.state.id]
             if self._limits.running - len(self._runs) == 1:
-                self._look.set()
+                self._claims.look()
 
     def _send(self, run: Run, invoke: Invoke) -> None:
         run.in_flight += 1
@@ -394,7 +323,7 @@ class Worker:
             run.in_flight -= 1
             run.polled[due.step, due.phase] = self._clock.now()
         if outcome is None:
-            self._wake(run)
+            self.wake(run)
             return
         result = Result(step=due.step, phase=due.phase, attempt=None, outcome=outcome)
         await self._go_on(run, await self._arrived(run, result))
@@ -420,10 +349,3 @@ class Worker:
             self._idle.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a saga's task ended with an error", exc_info=error)
-
-
-def _read(record: Record) -> list[Entry]:
-    """Return the entries of a journal; raises UnreadableJournal for one of a later release."""
-    if record.format > FORMAT:
-        raise UnreadableJournal(f"its journal has format {record.format}; this release knows {FORMAT}")
-    return [decode(body) for body in record.entries]

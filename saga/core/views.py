@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, TypeAlias
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from saga.core.encoding import as_dict
 from saga.core.entries import Entry
@@ -181,19 +182,12 @@ def summary(definition: SagaDefinition, state: SagaState) -> Summary:
     )
 
 
-def damaged(state: SagaState | None, reason: str, at: float) -> Summary:
-    """Return what lists show of a saga whose journal cannot be read to its end by this release."""
+def damaged(known: Summary, reason: str, at: float) -> Summary:
+    """Return what lists show of a saga that cannot be run: what is known of it, parked for that reason."""
     error = {"step": None, "kind": "internal", "detail": reason}
-    return Summary(
-        status=Status.PARKED.value,
-        late=True,
-        definition=state.definition if state is not None else "unknown",
-        version=state.version if state is not None else 0,
-        started_at=state.started_at if state is not None else at,
-        updated_at=at,
-        ended_at=None,
-        labels=state.labels if state is not None else {},
-        body=to_json({"direction": "forward", "progress": {"done": 0, "total": 0}, "error": error}),
+    body = from_json(known.body) | {"error": error}
+    return replace(
+        known, status=Status.PARKED.value, late=True, updated_at=at, ended_at=None, body=to_json(body)
     )
 
 
