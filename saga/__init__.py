@@ -24,7 +24,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from saga.definition import (
+    from saga.definition import parse_definition
+    from saga.errors import DefinitionInvalid, Problem, SagaError
+    from saga.language.model import (
         Action,
         Call,
         CallDefaults,
@@ -38,9 +40,7 @@ if TYPE_CHECKING:
         Signal,
         Step,
         Worker,
-        parse_definition,
     )
-    from saga.errors import DefinitionInvalid, Problem, SagaError
 
 __all__ = [
     "Action",
@@ -62,11 +62,17 @@ __all__ = [
     "parse_definition",
 ]
 
-_OF_ERRORS = frozenset({"DefinitionInvalid", "Problem", "SagaError"})
+#: Where a name is defined that is not of the model.
+_ELSEWHERE = {
+    "DefinitionInvalid": "saga.errors",
+    "Problem": "saga.errors",
+    "SagaError": "saga.errors",
+    "parse_definition": "saga.definition",
+}
 
 
 def __getattr__(name: str) -> Any:
     # Loaded when asked for: the command line imports this package too, and must start in no time.
     if name not in __all__:
         raise AttributeError(f"module 'saga' has no attribute {name!r}")
-    return getattr(import_module("saga.errors" if name in _OF_ERRORS else "saga.definition"), name)
+    return getattr(import_module(_ELSEWHERE.get(name, "saga.language.model")), name)

@@ -8,8 +8,10 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from saga.definition import SagaDefinition, load_definition, not_yet_executed, parse_definition
+from saga.definition import load_definition, parse_definition
 from saga.errors import DefinitionInvalid, NotYetExecuted, Problem, UnreadableJournal
+from saga.language.checks import not_yet_executed
+from saga.language.model import SagaDefinition
 from saga.ports.clock import Clock
 from saga.ports.store import Store
 from saga.ports.stored import StoredDefinition

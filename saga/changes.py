@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from saga.core.state import SagaState
-from saga.definition import SagaDefinition
+from saga.language.model import SagaDefinition
 from saga.ports.clock import Clock
 
 

@@ -1,4 +1,4 @@
-"""Saga definitions: what one is made of, and the one way a document becomes one.
+"""The front of the definition language: the one way a document becomes a definition.
 
 :func:`parse_definition` finds every problem of a document at once. What it returns is normalised; nothing
 else is ever executed.
@@ -11,52 +11,12 @@ from dataclasses import dataclass, replace
 
 from saga.errors import DefinitionInvalid, Problem
 from saga.language.check_calls import check_targets
-from saga.language.checks import check, check_children, check_size, not_yet_executed
+from saga.language.checks import check, check_size
 from saga.language.documents import check_json
-from saga.language.fields import Kind, Method, Position, Verdict
-from saga.language.model import (
-    Action,
-    Call,
-    CallDefaults,
-    ChildSaga,
-    Compensation,
-    Defaults,
-    Pending,
-    Retry,
-    SagaDefinition,
-    Service,
-    Signal,
-    Step,
-    Worker,
-)
+from saga.language.model import SagaDefinition
 from saga.language.origins import origin
 from saga.language.pointers import parent
 from saga.language.shape import Shape, read_shape
-
-__all__ = [
-    "Action",
-    "Call",
-    "CallDefaults",
-    "ChildSaga",
-    "Compensation",
-    "Defaults",
-    "Kind",
-    "Method",
-    "Parsed",
-    "Pending",
-    "Position",
-    "Retry",
-    "SagaDefinition",
-    "Service",
-    "Signal",
-    "Step",
-    "Verdict",
-    "Worker",
-    "check_children",
-    "load_definition",
-    "not_yet_executed",
-    "parse_definition",
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

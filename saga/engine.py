@@ -29,9 +29,9 @@ from saga.core.outcomes import Outcome
 from saga.core.settlement import lost, settle
 from saga.core.state import SagaState
 from saga.core.statuses import Status
-from saga.definition import SagaDefinition
 from saga.errors import LeaseLost, MessagesWaiting, StoreUnavailable, StoreUnknown
 from saga.language.fields import Phase
+from saga.language.model import SagaDefinition
 from saga.ports.clock import Clock
 from saga.ports.store import Store
 from saga.ports.stored import Append, Lease, Message, Record

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from saga.catalogue import Catalogue, stored_form
-from saga.definition import SagaDefinition
 from saga.errors import DefinitionInvalid, Problem, SettingsInvalid
 from saga.language.documents import read_document
+from saga.language.model import SagaDefinition
 
 log = logging.getLogger(__name__)
 

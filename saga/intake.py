@@ -24,9 +24,9 @@ from saga.core.journal import evolve
 from saga.core.requests import scope
 from saga.core.state import SagaState
 from saga.core.tracing import new_trace
-from saga.definition import SagaDefinition
 from saga.errors import InputInvalid, Problem, SagaError, StoreUnknown
 from saga.language.expressions import NothingFound, evaluate
+from saga.language.model import SagaDefinition
 from saga.language.schemas import validate
 from saga.ports.clock import Clock
 from saga.ports.store import Store

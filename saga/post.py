@@ -16,8 +16,8 @@ from saga.core.journal import replay
 from saga.core.messages import Callback, Told, fold_all, hear
 from saga.core.state import SagaState
 from saga.core.tokens import Addressed
-from saga.definition import SagaDefinition
 from saga.errors import SagaError, StoreError
+from saga.language.model import SagaDefinition
 from saga.ports.clock import Clock
 from saga.ports.store import Store
 from saga.ports.stored import Message, Record

@@ -11,9 +11,9 @@ from saga.core.requests import HeaderParts, Request, address, call_of, render
 from saga.core.state import SagaState
 from saga.core.tokens import Addressed, make_token
 from saga.core.tracing import traceparent_for
-from saga.definition import SagaDefinition
 from saga.language.expressions import SecretRef
 from saga.language.fields import Phase
+from saga.language.model import SagaDefinition
 from saga.ports.clock import Clock
 from saga.ports.invoker import Invocation, Invoker, Poll
 

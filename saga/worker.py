@@ -15,9 +15,9 @@ from saga.claims import Claims
 from saga.core.decider import Invoke
 from saga.core.outcomes import Outcome, Uncertain
 from saga.core.state import SagaState
-from saga.definition import SagaDefinition
 from saga.engine import Engine, PollDue, Result, Run, Turn
 from saga.errors import LeaseLost
+from saga.language.model import SagaDefinition
 from saga.membership import Membership
 from saga.ports.clock import Clock
 from saga.ports.store import Store

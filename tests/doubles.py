@@ -9,8 +9,9 @@ from typing import Any, Self
 from pydantic_core import to_json
 
 from saga.catalogue import Catalogue
-from saga.definition import SagaDefinition, parse_definition
+from saga.definition import parse_definition
 from saga.intake import Intake, Start
+from saga.language.model import SagaDefinition
 from saga.ports.invoker import Answer, Answered, Invocation, Poll
 from saga.ports.store import Store
 from saga.ports.telemetry import NoTelemetry

@@ -13,9 +13,9 @@ from saga.api.problems import listed
 from saga.api.refusal import Refusal
 from saga.catalogue import Version
 from saga.core import views
-from saga.definition import SagaDefinition
 from saga.errors import DefinitionInvalid, Problem
 from saga.language.fields import NAME
+from saga.language.model import SagaDefinition
 from saga.ports.stored import StoredDefinition
 
 _NAME: Final = re.compile(NAME)

@@ -12,7 +12,7 @@ from saga.errors import DefinitionInvalid, InputInvalid, Problem
 from saga.language.documents import Lines, read_document
 
 if TYPE_CHECKING:
-    from saga.definition import SagaDefinition
+    from saga.language.model import SagaDefinition
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,8 @@ def read_value(path: str) -> Any:
 
 def check(path: str) -> Checked:
     """Check the definition in a file without a server, as a server would."""
-    from saga.definition import not_yet_executed, parse_definition
+    from saga.definition import parse_definition
+    from saga.language.checks import not_yet_executed
 
     try:
         source = read_source(path)

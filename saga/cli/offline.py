@@ -15,8 +15,8 @@ from saga.cli.options import json_option
 if TYPE_CHECKING:
     from saga.cli.files import Checked
     from saga.core.simulate import Sent, Simulation
-    from saga.definition import SagaDefinition
     from saga.errors import Problem
+    from saga.language.model import SagaDefinition
 
 
 @click.command()

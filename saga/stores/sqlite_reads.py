@@ -174,6 +174,7 @@ def messages(db: sqlite3.Connection, saga_id: str) -> list[Message]:
 
 # --------------------------------------------------------------------------- many sagas
 
+
 def listed(db: sqlite3.Connection, query: Query) -> list[Listed]:
     """Return one page; each status is read from an index that is in the order of the list."""
     statuses = [None] if query.statuses is None else sorted(query.statuses)
@@ -190,7 +191,10 @@ def _page(query: Query, status: str | None) -> tuple[str, tuple[object, ...]]:
         where.append("(started_at, id) < (?, ?)")
         values += query.after
     filtered = f" WHERE {' AND '.join(where)}" if where else ""
-    return f"SELECT {_LISTED} FROM sagas{filtered} ORDER BY started_at DESC, id DESC LIMIT ?", (*values, query.limit)
+    return f"SELECT {_LISTED} FROM sagas{filtered} ORDER BY started_at DESC, id DESC LIMIT ?", (
+        *values,
+        query.limit,
+    )
 
 
 def _listed(row: tuple[Any, ...]) -> Listed:

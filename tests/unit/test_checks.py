@@ -7,17 +7,10 @@ from typing import Any
 
 import pytest
 
-from saga.definition import (
-    Action,
-    Compensation,
-    SagaDefinition,
-    Step,
-    check_children,
-    load_definition,
-    not_yet_executed,
-    parse_definition,
-)
+from saga.definition import load_definition, parse_definition
 from saga.errors import DefinitionInvalid, Problem
+from saga.language.checks import check_children, not_yet_executed
+from saga.language.model import Action, Compensation, SagaDefinition, Step
 
 _CALL = {"url": "http://127.0.0.1:9101"}
 

@@ -12,7 +12,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from saga.definition import (
+from saga.definition import parse_definition
+from saga.errors import DefinitionInvalid
+from saga.language.documents import read_document
+from saga.language.durations import format_duration, parse_duration, parse_time
+from saga.language.model import (
     Action,
     CallDefaults,
     ChildSaga,
@@ -25,11 +29,7 @@ from saga.definition import (
     Signal,
     Step,
     Worker,
-    parse_definition,
 )
-from saga.errors import DefinitionInvalid
-from saga.language.documents import read_document
-from saga.language.durations import format_duration, parse_duration, parse_time
 
 FLIGHT_BOOKING = """\
 name: flight_booking

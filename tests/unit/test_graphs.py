@@ -10,8 +10,9 @@ import pytest
 
 from saga.core import graphs
 from saga.core.statuses import Status
-from saga.definition import SagaDefinition, parse_definition
+from saga.definition import parse_definition
 from saga.language.documents import read_document
+from saga.language.model import SagaDefinition
 from tests.state_diagrams import saga_diagram
 
 BOOKING = Path(__file__).parents[2] / "examples" / "flight_booking" / "flight_booking.yaml"
