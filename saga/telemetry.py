@@ -1,4 +1,4 @@
-"""Spans to an OTLP collector. This is the catalogue of what is sent, and the only import of OpenTelemetry.
+"""Spans to an OTLP collector: the catalogue of what is sent, and the thread that sends it.
 
 One trace per saga; what begins and ends a span stands in :mod:`saga.core.spans`, how ids are made in
 :mod:`saga.core.tracing`. A trace that is sampled out sends nothing.
@@ -60,10 +60,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib.util import find_spec, module_from_spec
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
 from saga.core.entries import Entry
 from saga.core.span_data import SpanData
@@ -73,12 +71,6 @@ from saga.core.tracing import Sample
 from saga.otel_settings import Batching, either, sampler_from, wanted
 from saga.ports.telemetry import NoTelemetry, Telemetry
 
-if TYPE_CHECKING:
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-    from opentelemetry.proto.trace.v1.trace_pb2 import Span
-    from opentelemetry.sdk.resources import Resource
-
-SERVICE_NAME = "saga-coordinator"
 #: Seconds that what is queued has for leaving when the coordinator stops; the rest of a second is margin.
 GRACE = 0.8
 #: Seconds between two reports of spans that were lost.
@@ -118,10 +110,13 @@ class OtlpTelemetry:
         protocol = either(environ, "PROTOCOL")
         if protocol not in (None, "http/protobuf"):
             _log.warning("OTEL_EXPORTER_OTLP_PROTOCOL: %r is not supported; http/protobuf is used", protocol)
+        # The import takes up to half a second: only who exports pays for it.
+        from saga.otlp import Otlp  # noqa: PLC0415
+
         batching = Batching.of(environ)
         self.sample: Sample = sampler_from(environ)
         self.counters = SpanCounters()
-        self._sender = _Sender(_Otlp(batching.timeout), batching, self.counters)
+        self._sender = _Sender(Otlp(batching.timeout), batching, self.counters)
         self._sender.start()
 
     def recorded(self, entries: Sequence[Entry], before: SagaState | None, after: SagaState) -> None:
@@ -293,115 +288,3 @@ class _LastWords(logging.Filter):
 
 
 _ADDRESS = re.compile(r"(with url: |://)\S+|'[^']*@[^']*'")
-
-# --------------------------------------------------------------------------- OpenTelemetry
-
-# The import takes up to half a second: only who exports pays for it.
-# ruff: noqa: PLC0415
-
-
-class _Otlp:
-    """The SDK's exporter over HTTP; what it is not given here it reads from the environment."""
-
-    def __init__(self, timeout: float) -> None:
-        from opentelemetry.sdk.trace.export import SpanExportResult
-
-        # A copy of the exporter's module, which alone gets another encoder: the SDK's takes four times as long.
-        spec = find_spec("opentelemetry.exporter.otlp.proto.http.trace_exporter")
-        if spec is None or spec.loader is None:  # pragma: no cover - it is a dependency
-            raise ModuleNotFoundError("opentelemetry-exporter-otlp-proto-http")
-        module: Any = module_from_spec(spec)
-        spec.loader.exec_module(module)
-        module.encode_spans = _encoder(_resource())
-        self._exporter, self._success = module.OTLPSpanExporter(timeout=timeout), SpanExportResult.SUCCESS
-
-    def send(self, batch: Sequence[SpanData]) -> bool:
-        """Encode the spans and send them."""
-        return self._exporter.export(batch) is self._success
-
-    def shutdown(self) -> None:
-        """End the exporter; a request that is under way is left to its timeout."""
-        self._exporter.shutdown()
-
-
-def _resource() -> Resource:
-    from opentelemetry.sdk.resources import Resource
-
-    found = Resource.create()
-    attributes = dict(found.attributes)
-    if str(attributes["service.name"]).startswith("unknown_service"):
-        attributes["service.name"] = SERVICE_NAME
-    return Resource(attributes, found.schema_url)
-
-
-def _encoder(resource: Resource) -> Callable[[Sequence[SpanData]], ExportTraceServiceRequest]:
-    """Return what makes the message of a batch."""
-    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-    from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-    from opentelemetry.trace import INVALID_SPAN_CONTEXT
-
-    empty = ReadableSpan(
-        "", INVALID_SPAN_CONTEXT, resource=resource, instrumentation_scope=InstrumentationScope("saga")
-    )
-    frame = encode_spans([empty])
-    del frame.resource_spans[0].scope_spans[0].spans[:]
-    message = _span_encoder()
-
-    def encode(batch: Sequence[SpanData]) -> ExportTraceServiceRequest:
-        request = type(frame)()
-        request.CopyFrom(frame)
-        request.resource_spans[0].scope_spans[0].spans.extend([message(span) for span in batch])
-        return request
-
-    return encode
-
-
-def _span_encoder() -> Callable[[SpanData], Span]:
-    """Return what makes the message of one span."""
-    from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-    from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
-
-    kinds = {"client": Span.SPAN_KIND_CLIENT, "internal": Span.SPAN_KIND_INTERNAL}
-    codes = {
-        "ok": Status.STATUS_CODE_OK,
-        "error": Status.STATUS_CODE_ERROR,
-        "unset": Status.STATUS_CODE_UNSET,
-    }
-
-    @lru_cache(maxsize=1024, typed=True)  # but for the saga's id they are the same over and over
-    def attribute(name: str, value: str | int | bool) -> KeyValue:  # noqa: FBT001 - a value of an attribute
-        if isinstance(value, str):
-            return KeyValue(key=name, value=AnyValue(string_value=value))
-        known = AnyValue(bool_value=value) if isinstance(value, bool) else AnyValue(int_value=value)
-        return KeyValue(key=name, value=known)
-
-    def encode(span: SpanData) -> Span:
-        trace_id = bytes.fromhex(span.trace_id)
-        return Span(
-            trace_id=trace_id,
-            span_id=bytes.fromhex(span.span_id),
-            trace_state=span.tracestate or "",
-            parent_span_id=bytes.fromhex(span.parent_span_id or ""),
-            flags=_FLAGS | (_REMOTE if span.remote_parent else 0),
-            name=span.name,
-            kind=kinds[span.kind],
-            start_time_unix_nano=_nanoseconds(span.start),
-            end_time_unix_nano=_nanoseconds(span.end),
-            attributes=[attribute(name, value) for name, value in span.attributes.items()],
-            links=[
-                Span.Link(trace_id=trace_id, span_id=bytes.fromhex(each), flags=_FLAGS) for each in span.links
-            ],
-            status=Status(code=codes[span.status], message=span.description or ""),
-        )
-
-    return encode
-
-
-#: Of a span and a link (opentelemetry-proto, ``SpanFlags``): whether the parent is remote is known, and it is.
-_FLAGS, _REMOTE = 0x100, 0x200
-
-
-def _nanoseconds(seconds: float) -> int:
-    # The clock gives milliseconds; a float of epoch seconds times a billion would show digits that mean nothing.
-    return round(seconds * 1000) * 1_000_000
