@@ -117,6 +117,10 @@ class _Draft:
     granted: Sequence[Invoke]
     state: SagaState
     events: int
+    #: When the outcome of each pending invocation is to be asked for next.
+    polls: Sequence[tuple[float, PollDue]]
+    #: When something is due by time alone, polls included.
+    wake_at: float | None
 
 
 P = ParamSpec("P")
@@ -163,7 +167,7 @@ class Engine:
             draft = self._draft(run, messages)
             release = self._puts_down(run, draft)
             if not draft.entries and not draft.folded and not release:
-                return self._turned(run, draft, released=False)
+                return self._turned(draft, released=False)
             try:
                 lease = await self._append(run, draft, release=release)
             except MessagesWaiting:
@@ -221,6 +225,7 @@ class Engine:
         except BaseException:
             self._give_back(places)
             raise
+        polls = _polls(run.definition, state, run.polled)
         return _Draft(
             entries=[*entries, *decision.facts, *(invoke.intent for invoke in granted)],
             folded=[message.id for message in messages],
@@ -228,6 +233,8 @@ class Engine:
             granted=granted,
             state=state,
             events=len(run.events),
+            polls=polls,
+            wake_at=_earliest(decision.wake_at, polls),
         )
 
     def _arrived(
@@ -258,6 +265,8 @@ class Engine:
             granted=(),
             state=state,
             events=len(run.events),
+            polls=(),
+            wake_at=None,
         )
 
     def _puts_down(self, run: Run, draft: _Draft) -> bool:
@@ -266,14 +275,7 @@ class Engine:
             return False
         if draft.state.ended:
             return True
-        wake = self._wake(run, draft)
-        return wake is None or wake > self._clock.now() + KEEP
-
-    def _wake(self, run: Run, draft: _Draft) -> float | None:
-        times = [due for due, _ in _polls(run.definition, draft.state, run.polled) if due < inf]
-        if draft.decision.wake_at is not None:
-            times.append(draft.decision.wake_at)
-        return min(times, default=None)
+        return draft.wake_at is None or draft.wake_at > self._clock.now() + KEEP
 
     # ----------------------------------------------------------------- record
 
@@ -281,7 +283,7 @@ class Engine:
         batch = Append(
             entries=[encode(entry) for entry in draft.entries],
             summary=views.summary(run.definition, draft.state),
-            wake_at=self._wake(run, draft),
+            wake_at=draft.wake_at,
             folded=draft.folded,
             release=release,
             settles=[about for entry in draft.entries if (about := _settles(entry)) is not None],
@@ -319,19 +321,27 @@ class Engine:
             self._tell(Seen(run.definition, draft.state, owner, lease.fence))
         if released:
             run.gone = True
-        return self._turned(run, draft, released=released)
+        return self._turned(draft, released=released)
 
-    def _turned(self, run: Run, draft: _Draft, *, released: bool) -> Turn:
-        now = self._clock.now()
-        polls = [] if released else _polls(run.definition, draft.state, run.polled)
-        due = [poll for at, poll in polls if at <= now]
+    def _turned(self, draft: _Draft, *, released: bool) -> Turn:
+        due: list[PollDue] = []
+        if draft.polls and not released:
+            now = self._clock.now()
+            due = [poll for at, poll in draft.polls if at <= now]
         return Turn(
             invocations=draft.granted,
             polls=due,
-            wake_at=None if released else self._wake(run, draft),
+            wake_at=None if released else draft.wake_at,
             held_back=len(draft.decision.invocations) - len(draft.granted),
             released=released,
         )
+
+
+def _earliest(wake_at: float | None, polls: Sequence[tuple[float, PollDue]]) -> float | None:
+    if not polls:
+        return wake_at
+    times = [at for at, _ in polls if at < inf]
+    return min(times if wake_at is None else [wake_at, *times], default=None)
 
 
 def _with_intents(state: SagaState, granted: Sequence[Invoke]) -> SagaState:
