@@ -37,7 +37,8 @@ OVER = frozenset({Undo.UNDONE, Undo.SKIPPED})
 
 _MAY_BE_THERE = frozenset({Effect.SUCCEEDED, Effect.UNCERTAIN, Effect.OPEN})
 
-Verdict: TypeAlias = Literal["moving", "compensated", "abandoned", "parked"]
+#: Where the undoing of a saga stands as a whole.
+Standing: TypeAlias = Literal["moving", "compensated", "abandoned", "parked"]
 
 
 def owed(effect: Effect, *, compensatable: bool) -> bool:
@@ -58,7 +59,7 @@ def why_not_owed(effect: Effect, undo: Undo, *, compensatable: bool) -> str | No
     return undo.value if undo in OVER else None
 
 
-def verdict(undos: Iterable[Undo], *, moving: bool) -> Verdict:
+def standing(undos: Iterable[Undo], *, moving: bool) -> Standing:
     """Return what becomes of a saga whose owed compensations stand so.
 
     ``moving`` says that something of the saga is still on its way, or can be started. While that is so nothing

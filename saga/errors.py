@@ -7,16 +7,24 @@
     │   └── NotYetExecuted     it is sound, but asks for what only a later release does
     ├── InputInvalid           a request or an input, with every problem found in it
     ├── SettingsInvalid        the settings or the folder of definitions, with every problem found in them
+    ├── CannotListen           the address to listen on cannot be used
     ├── IllegalEntry           an entry the transition table does not allow
     ├── UnreadableJournal      a journal this release cannot read
+    ├── RequestChanged         an attempt would not repeat the bytes of the one before
+    ├── InboxFull              too many messages wait for the saga
+    ├── Busy, Stopping         no start is taken now (saga.intake)
+    ├── Refusal                a request is not done, and what its client is told (saga.api)
     └── StoreError
         ├── StoreUnavailable   nothing was written; the same call may be made again
         ├── StoreUnknown       the write's answer was lost; read back before anything is decided
+        │   └── StartUnknown   that of a start, with the id it has if it exists (saga.intake)
         ├── LeaseLost          another owner holds the saga, or its journal has moved on
         ├── MessagesWaiting    the inbox must be folded before this can be written
         └── StoreUnusable      the configured store cannot be opened; a person has to act
 
 Adapters translate a driver's errors into this tree with ``raise … from``; nothing else crosses a port.
+Exceptions outside it, such as ``NothingFound``, are answers between two modules: whoever calls makes a fact of
+them, or one of these.
 """
 
 from __future__ import annotations
@@ -72,12 +80,24 @@ class SettingsInvalid(_WithProblems):
     """The coordinator cannot start as it is told to; ``pointer`` names the variable, flag or file."""
 
 
+class CannotListen(SagaError):
+    """The address to listen on cannot be used; the message says why."""
+
+
 class IllegalEntry(SagaError):
     """An entry does not fit the state it was to be applied to; the state is unchanged."""
 
 
 class UnreadableJournal(SagaError):
     """A journal holds an entry or a format this release does not know; a newer release may read it."""
+
+
+class RequestChanged(SagaError):
+    """An invocation that was sent before would be sent with other bytes now, which must not happen."""
+
+
+class InboxFull(SagaError):
+    """Too many messages wait in the saga's inbox; its owner folds them, so the same may be sent again."""
 
 
 class StoreError(SagaError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from pydantic_core import to_json
@@ -16,7 +17,7 @@ from saga.core.journal import replay
 from saga.core.messages import Callback, Told, fold_all, hear
 from saga.core.state import SagaState
 from saga.core.tokens import Addressed
-from saga.errors import SagaError, StoreError
+from saga.errors import InboxFull, SagaError, StoreError
 from saga.language.model import SagaDefinition
 from saga.ports.clock import Clock
 from saga.ports.store import Store
@@ -28,10 +29,6 @@ VERDICT_WAIT = 5.0
 
 #: Seconds between two looks for a verdict that another coordinator may write.
 LOOK_EVERY = 0.25
-
-
-class InboxFull(SagaError):
-    """Too many messages wait in the saga's inbox."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +105,7 @@ class Post:
     async def deliver(self, saga_id: str, message: Message) -> bool:
         """Put the message into the saga's inbox and tell its owner; False when the saga is unknown.
 
-        Raises :class:`InboxFull`.
+        Raises :class:`~saga.errors.InboxFull`.
         """
         delivered = await self._store.deliver(saga_id, message)
         if delivered.result == "full":
@@ -129,9 +126,9 @@ class Post:
         with self._worker.changes.watch(saga_id) as watch:
             while True:
                 loaded = await self.load(saga_id)
-                for entry in reversed(loaded.entries if loaded is not None else ()):
-                    if loaded is not None and getattr(entry, "message", None) == message_id:
-                        return Verdict(entry=entry, seen=loaded.seen)
+                entry = None if loaded is None else _verdict_on(loaded, message_id)
+                if loaded is not None and entry is not None:
+                    return Verdict(entry=entry, seen=loaded.seen)
                 left = until - self._clock.monotonic()
                 if left <= 0 or self._worker.stopping:
                     return None
@@ -143,7 +140,7 @@ class Post:
         if loaded is None:
             return "unknown"
         now = self._clock.now()
-        told, found = self._verdict(loaded, callback, now)
+        told, found = _heard(loaded, loaded.record.messages, callback, now)
         if told in ("unknown", "conflict") or (told == "taken" and not found):
             return told
         attempts = loaded.state.step(callback.step).invocation(callback.phase).attempts
@@ -158,22 +155,25 @@ class Post:
         await self.deliver(addressed.saga_id, message)
         # What came in between may have settled it differently: only what stands before it in the inbox counts.
         again = await self.load(addressed.saga_id)
-        return told if again is None else self._verdict_of(again, message, callback, now)
+        if again is None:
+            return told
+        before = tuple(takewhile(lambda waiting: waiting.id != message.id, again.record.messages))
+        return _heard(again, before, callback, now)[0]
 
-    def _verdict(self, loaded: Loaded, callback: Callback, now: float) -> tuple[Told, tuple[Entry, ...]]:
-        state, _ = fold_all(loaded.definition, loaded.state, loaded.record.messages, now)
-        return hear(loaded.definition, state, callback, now)
 
-    def _verdict_of(self, loaded: Loaded, message: Message, callback: Callback, now: float) -> Told:
-        """Return the verdict on a message that is in the inbox, or was folded meanwhile."""
-        before: list[Message] = []
-        for waiting in loaded.record.messages:
-            if waiting.id == message.id:
-                state, _ = fold_all(loaded.definition, loaded.state, tuple(before), now)
-                return hear(loaded.definition, state, callback, now)[0]
-            before.append(waiting)
-        state, _ = fold_all(loaded.definition, loaded.state, tuple(before), now)
-        return hear(loaded.definition, state, callback, now)[0]
+def _verdict_on(loaded: Loaded, message_id: str) -> Entry | None:
+    """Return the entry that a command has become, None when it is not folded yet."""
+    return next(
+        (entry for entry in reversed(loaded.entries) if getattr(entry, "message", None) == message_id), None
+    )
+
+
+def _heard(
+    loaded: Loaded, messages: tuple[Message, ...], callback: Callback, now: float
+) -> tuple[Told, tuple[Entry, ...]]:
+    """Return what a callback means once these messages, which came before it, are folded."""
+    state, _ = fold_all(loaded.definition, loaded.state, messages, now)
+    return hear(loaded.definition, state, callback, now)
 
 
 def _body(callback: Callback) -> dict[str, Any]:

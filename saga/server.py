@@ -24,7 +24,7 @@ from aiohttp import web
 from saga import logs
 from saga.api import keys
 from saga.app import build_app, drain
-from saga.errors import SettingsInvalid, StoreUnusable
+from saga.errors import CannotListen, SettingsInvalid, StoreUnusable
 from saga.loops import loop_factory
 from saga.settings import Settings, unknown_variables
 from saga.telemetry import telemetry_from
@@ -41,10 +41,6 @@ _LAST_ANSWERS: Final = 2.0
 _EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
 #: Connections that may wait to be accepted.
 _BACKLOG: Final = 1024
-
-
-class CannotListen(Exception):
-    """The address to listen on cannot be used; the message says why."""
 
 
 def run(settings: Settings) -> int:

@@ -21,6 +21,7 @@ from saga.api import access
 from saga.api.refusal import Refusal
 from saga.errors import (
     DefinitionInvalid,
+    InboxFull,
     InputInvalid,
     NotYetExecuted,
     Problem,
@@ -31,7 +32,6 @@ from saga.errors import (
 )
 from saga.intake import Busy, StartUnknown, Stopping
 from saga.language.documents import MAX_BYTES
-from saga.post import InboxFull
 
 log = logging.getLogger(__name__)
 

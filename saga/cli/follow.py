@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from saga.cli import output
@@ -56,14 +55,14 @@ def follow(api: Api, saga_id: str, show: Show) -> Saga:
 
 def _patiently(ask: Callable[[], _T]) -> _T:
     """Ask, again while nobody answers."""
-    for losses in count(1):
+    for _ in range(_LOSSES):
         try:
             return ask()
         except Failure as failure:
-            if failure.code is not Exit.UNREACHABLE or losses > _LOSSES:
+            if failure.code is not Exit.UNREACHABLE:
                 raise
         time.sleep(_LATEST)
-    raise AssertionError("the loop returns or raises")
+    return ask()
 
 
 def exit_code(saga: Saga) -> Exit:

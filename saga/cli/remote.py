@@ -14,13 +14,14 @@ from saga.cli.follow import Saga, error_text, exit_code, follow, print_saga, sag
 from saga.cli.narrate import Entry
 from saga.cli.options import segment
 from saga.cli.output import Cell, clean
+from saga.core.statuses import Status
 
 if TYPE_CHECKING:
     from saga.cli.http import Answer, Api
 
 #: Most items of one page of a list.
 _PAGE = 200
-STATUSES = ("running", "compensating", "paused", "parked", "completed", "compensated", "abandoned")
+STATUSES = tuple(status.value for status in Status)
 
 
 # --------------------------------------------------------------------------- definitions

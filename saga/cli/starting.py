@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -123,21 +122,19 @@ def _new_key() -> str:
 def _start(api: Api, path: str, body: Mapping[str, Any], key: str | None) -> Answer:
     """Start, again if the answer was lost: under one id or start key it is one saga."""
     headers = {"Idempotency-Key": key} if key is not None else {}
-    for sending in count(1):
+    left = _SENDINGS
+    while True:
         try:
             return api.send("POST", path, body, headers=headers)
         except Failure as failure:
+            left -= 1
             if not _is_in_doubt(failure):
                 raise
-            if sending == _SENDINGS:
-                failure.problems += (f"it may have been started: ask again with {_again(body, key)}",)
+            if not left:
+                again = f"--key {key}" if key is not None else f"--id {body['id']}"
+                failure.problems += (f"it may have been started: ask again with {again}",)
                 raise
         time.sleep(_PAUSE)
-    raise AssertionError("the loop returns or raises")
-
-
-def _again(body: Mapping[str, Any], key: str | None) -> str:
-    return f"--key {key}" if key is not None else f"--id {body['id']}"
 
 
 def _is_in_doubt(failure: Failure) -> bool:

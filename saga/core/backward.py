@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from compensations.plan import CompensationPlan, Footprint, plan_compensation
-from compensations.policy import Effect, Undo, owed, verdict
+from compensations.policy import Effect, Undo, owed, standing
 from saga.core import entries as e
 from saga.core.case import case
 from saga.core.entries import Entry
@@ -149,10 +149,10 @@ def _ending(definition: SagaDefinition, state: SagaState, now: float) -> list[En
     plan = plan_compensation(left)
     startable = any(state.step(name).undo_status is UndoStatus.PENDING for name in plan.next)
     ends: dict[str, Any] = {"compensated": e.SagaCompensated, "abandoned": e.SagaAbandoned}
-    said = verdict((footprint.undo for footprint in owing), moving=under_way or startable)
-    if said in ends:
-        return [ends[said](at=now)]
-    return [_parked(state, now)] if said == "parked" else []
+    stands = standing((footprint.undo for footprint in owing), moving=under_way or startable)
+    if stands in ends:
+        return [ends[stands](at=now)]
+    return [_parked(state, now)] if stands == "parked" else []
 
 
 def _under_way(unit: StepState) -> bool:

@@ -24,7 +24,7 @@ from saga.core.requests import REQUEST_LIMIT, Request, RequestTooLarge, render, 
 from saga.core.state import SagaState
 from saga.core.statuses import Status
 from saga.core.timers import overdue, wake_at
-from saga.errors import SagaError
+from saga.errors import RequestChanged
 from saga.language.expressions import NothingFound, evaluate
 from saga.language.model import Call, SagaDefinition, Worker
 
@@ -61,14 +61,10 @@ class Decision:
     state: SagaState = field(compare=False)
 
 
-class RequestChanged(SagaError):
-    """An invocation that was sent before would be sent with other bytes now, which must not happen."""
-
-
 def decide(definition: SagaDefinition, state: SagaState, now: float) -> Decision:
     """Return what to do next.
 
-    Raises :class:`RequestChanged` when an attempt would not repeat the one before it byte for byte.
+    Raises :class:`~saga.errors.RequestChanged` when an attempt would not repeat the one before it byte for byte.
     """
     facts: list[Entry] = []
     while True:

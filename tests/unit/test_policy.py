@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compensations.policy import Effect, Undo, Verdict, owed, verdict, why_not_owed
+from compensations.policy import Effect, Standing, Undo, owed, standing, why_not_owed
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_what_needs_no_compensation_says_so() -> None:
 def test_the_verdict_waits_for_everything_that_can_move(
     undos: tuple[Undo, ...],
     moving: bool,  # noqa: FBT001 - a parameter
-    said: Verdict,
+    said: Standing,
 ) -> None:
     """Compensated only when everything owed is undone."""
-    assert verdict(undos, moving=moving) == said
+    assert standing(undos, moving=moving) == said

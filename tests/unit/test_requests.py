@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from saga.core import entries as e
-from saga.core.decider import RequestChanged, decide
+from saga.core.decider import decide
 from saga.core.requests import (
     REQUEST_LIMIT,
     Request,
@@ -18,6 +18,7 @@ from saga.core.requests import (
 )
 from saga.core.state import SagaState
 from saga.core.times import timestamp
+from saga.errors import RequestChanged
 from saga.language.expressions import NothingFound, SecretRef
 from saga.language.model import SagaDefinition
 from tests.driver import START, World, call, defined, step
