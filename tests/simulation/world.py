@@ -1,0 +1,256 @@
+"""One world: its coordinators, its store, its participants and its clients, until everything has come to its end."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from saga.core.encoding import decode
+from saga.core.journal import replay
+from saga.core.state import SagaState
+from saga.stores.memory_rows import KeptName
+from saga.worker import Limits
+from tests.simulation import shapes
+from tests.simulation.clients import Clients
+from tests.simulation.coordinators import Making, Process
+from tests.simulation.loop import ProcessLoop, Timeline
+from tests.simulation.participants import Participants
+from tests.simulation.store import SimulatedStore
+from tests.simulation.wire import SimulatedInvoker, Wire
+
+#: Seconds after the last fault within which everything has to have come to its end, if clocks agree.
+BOUND = 120.0
+#: Seconds after which nothing of what was late is still under way.
+QUIET = 12.0
+#: Seconds a silent coordinator is taken for alive.
+TTL = 5.0
+AT_REST = frozenset({"completed", "compensated", "abandoned", "parked"})
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A state that a coordinator says is durable."""
+
+    saga: str
+    state: SagaState
+
+
+@dataclass(slots=True)
+class Ended:
+    """A world at its end."""
+
+    seed: object
+    coordinators: int
+    #: Everything that is not as it was promised.
+    findings: list[str] = field(default_factory=list)
+    fired: Counter[str] = field(default_factory=Counter)
+    ends: Counter[str] = field(default_factory=Counter)
+    #: Hash of every journal, byte for byte.
+    digest: str = ""
+    seconds: float = 0.0
+
+
+class World:
+    """Everything that is there, by one seed."""
+
+    def __init__(self, seed: object, *, coordinators: int | None = None) -> None:
+        self.seed = seed
+        # Ids of traces are drawn from here.
+        random.seed(f"{seed}")
+        self.timeline = Timeline(seed)
+        self.dice = self.timeline.dice
+        self.count = coordinators or self.dice.choice((1, 2, 2, 3, 3))
+        self.fired: Counter[str] = Counter()
+        self.told: list[Told] = []
+        self.processes: list[Process] = []
+        self.dead: list[ProcessLoop] = []
+        self._named = 0
+        self.wild = self.dice.choice((0.0, 0.02, 0.06, 0.15, 0.3))
+        #: Seconds clocks may be wrong.
+        self.skew = self.dice.choices((0.0, 2.0, 20.0, 3600.0), (40, 45, 14, 1))[0]
+        #: Share of answers to clients that are lost.
+        self.losing = self.dice.choice((0.0, 0.1, 0.3))
+        self.limits = Limits(running=self.dice.choice((2, 5000)), calls=self.dice.choice((1, 3, 96)))
+        self.store = SimulatedStore(self.timeline, rate=self.wild * self.dice.random())
+        self.clients = Clients(self)
+        self.participants = Participants(self.timeline, self.clients.call_back, rate=self.wild)
+        self.wire = Wire(self.timeline, self.participants, self._length, rate=self.wild / 4)
+        self._parsed = {}
+        for name, document, made in shapes.stored():
+            self.store.kept._names[name] = KeptName(versions=[shapes.version(name, document)])
+            self._parsed[name, 1] = made
+
+    # ----------------------------------------------------------------- its story
+
+    def run(self) -> None:
+        """Live through the faults, and on until everything has come to its end, or should have."""
+        dice, faulty = self.dice, self.dice.uniform(4.0, 20.0)
+        for _ in range(self.count):
+            self.launch()
+        for number in range(dice.randint(1, 4)):
+            self.clients.spawn(self.clients.start(number), dice.random() * faulty)
+        for _ in range(dice.choice((0, 1, 3))):
+            self.clients.spawn(self.clients.command(), dice.random() * faulty)
+        for _ in range(dice.choice((0, 1, 2, 4))):
+            name = dice.choices(_NAMES, _WEIGHTS)[0]
+            self.timeline.at(dice.random() * faulty, self._befall, name)
+        self.timeline.run(faulty)
+        self._heal()
+        until = faulty + BOUND + 2 * self.skew
+        while not self.rests and self.timeline.now < until:
+            self._decide()
+            self.timeline.run(self.timeline.now + 1.0)
+        self.timeline.run(self.timeline.now + QUIET)
+
+    @property
+    def rests(self) -> bool:
+        """Everything has come to its end, and nobody has anything more to say."""
+        if self.clients.busy:
+            return False
+        return all(
+            saga.summary.status in AT_REST and saga.owner is None and not saga.inbox
+            for saga in self.store.kept._sagas.values()
+        )
+
+    def close(self) -> None:
+        """Put away what is left of every process."""
+        for loop in [self.clients.loop, *(process.loop for process in self.processes), *self.dead]:
+            loop.bury()
+
+    def _heal(self) -> None:
+        self.store.rate = self.wire.rate = self.participants.rate = self.losing = 0.0
+        self.store.away = False
+        for process in self.processes:
+            process.loop.held, process.loop.left = False, None
+        if not self.living:
+            self.launch()
+
+    def _decide(self) -> None:
+        """Let a person see to what is paused."""
+        if not self.living:
+            self.launch()
+        for saga in self.store.kept._sagas.values():
+            if saga.summary.status == "paused" and not self.clients.busy:
+                self.clients.spawn(self.clients.ask(saga.id, "resume"))
+
+    # ----------------------------------------------------------------- coordinators
+
+    @property
+    def living(self) -> list[Process]:
+        """Coordinators that are there, hanging ones among them."""
+        return [process for process in self.processes if process.loop.alive and not process.stopping]
+
+    def someone(self) -> Process | None:
+        """Return a coordinator, whichever."""
+        living = self.living
+        return self.dice.choice(living) if living else None
+
+    def launch(self) -> None:
+        """Start a coordinator that nobody has heard of before."""
+        dice = self.dice
+        self._named += 1
+        loop = ProcessLoop(self.timeline, offset=dice.random() * 1000, rate=dice.uniform(0.99, 1.01))
+        process = Process(
+            Making(
+                loop=loop,
+                store=self.store.seen_by(loop),
+                invoker=SimulatedInvoker(self.wire, loop),
+                node=f"n{self._named}",
+                ttl=TTL,
+                skew=dice.uniform(-self.skew, self.skew),
+                limits=self.limits,
+                parsed=self._parsed,
+                tell=lambda seen: self.told.append(Told(seen.state.id, seen.state)),
+            )
+        )
+        loop.on_death = lambda: self._died(process)
+        self.processes.append(process)
+        process.begin()
+
+    def _died(self, process: Process) -> None:
+        self.processes.remove(process)
+        self.dead.append(process.loop)
+        if len(self.living) < self.count:
+            self.timeline.after(self.dice.uniform(0.1, 4.0), self._relaunch)
+
+    def _relaunch(self) -> None:
+        if len(self.living) < self.count:
+            self.launch()
+
+    def _befall(self, name: str) -> None:
+        process = self.someone()
+        if process is not None:
+            self.fired[f"coordinator: {name}"] += 1
+            FAULTS[name][1](self, process)
+
+    # ----------------------------------------------------------------- sagas
+
+    def state(self, saga_id: str) -> SagaState:
+        """Return a saga as its journal tells."""
+        return replay([decode(body) for body in self.store.kept._sagas[saga_id].entries])
+
+    def _length(self, saga_id: str) -> int:
+        saga = self.store.kept._sagas.get(saga_id)
+        return 0 if saga is None else len(saga.entries)
+
+    def digest(self) -> str:
+        """Return a hash of all journals."""
+        found = blake2b(digest_size=16)
+        for saga_id, saga in sorted(self.store.kept._sagas.items()):
+            found.update(saga_id.encode() + b"\n" + b"\n".join(saga.entries))
+        return found.hexdigest()
+
+
+# --------------------------------------------------------------------------- what befalls a coordinator
+
+
+def _crash(world: World, process: Process) -> None:
+    """It dies within its next callbacks, wherever that is."""
+    process.loop.left = world.dice.choice((1, world.dice.randint(1, 40), world.dice.randint(1, 400)))
+
+
+def _hang(world: World, process: Process) -> None:
+    """Nothing of it runs for longer than its lease; then it goes on with what it had in hand."""
+    process.loop.held = True
+
+    def go_on() -> None:
+        process.loop.held = False
+
+    world.timeline.after(world.dice.uniform(0.2, 4 * TTL), go_on)
+
+
+def _leave(_world: World, process: Process) -> None:
+    """It is stopped in good order, and another takes its place."""
+    process.leave()
+
+
+def _step_clock(world: World, process: Process) -> None:
+    """Its wall clock is set."""
+    process.clock.skew += world.dice.uniform(-3.0, 3.0)
+
+
+def _outage(world: World, _process: Process) -> None:
+    """The store is away for some seconds."""
+    world.store.away = True
+
+    def back() -> None:
+        world.store.away = False
+
+    world.timeline.after(world.dice.uniform(0.1, 2 * TTL), back)
+
+
+#: Weight and fault by name.
+FAULTS: Mapping[str, tuple[float, Callable[[World, Process], None]]] = {
+    "dies": (5, _crash),
+    "hangs": (4, _hang),
+    "is stopped": (1, _leave),
+    "clock is set": (1, _step_clock),
+    "store is away": (1, _outage),
+}
+_NAMES, _WEIGHTS = list(FAULTS), [weight for weight, _ in FAULTS.values()]
+
+#: Every name by which what befalls coordinators is counted.
+KINDS = [f"coordinator: {name}" for name in FAULTS]
