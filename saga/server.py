@@ -8,6 +8,7 @@ acknowledged.
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import logging
 import os
@@ -39,6 +40,13 @@ USAGE: Final = 2
 #: Seconds that answers under way have for leaving, once all work is done.
 _LAST_ANSWERS: Final = 2.0
 _EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
+#: What to do when an address cannot be taken, by the number of the error.
+_ADVICE: Final = {
+    errno.EADDRINUSE: "is another coordinator running? Stop it, or choose another port with SAGA_PORT or --port",
+    errno.EADDRNOTAVAIL: "this machine has no such address: set SAGA_HOST or --host to one it has, to 127.0.0.1 for "
+    "this machine alone, or to 0.0.0.0 for all it has",
+    errno.EACCES: "this user may not take this port, as is usual below 1024: choose another with SAGA_PORT or --port",
+}
 #: Connections that may wait to be accepted.
 _BACKLOG: Final = 1024
 
@@ -145,7 +153,8 @@ def _bind(settings: Settings) -> socket.socket:
         )[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise CannotListen(f"{settings.host} is no address of this machine: {error.strerror}") from error
+        problem = f"SAGA_HOST is {settings.host!r}, which leads to no address ({error.strerror}): set it to one of this machine"
+        raise CannotListen(problem) from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setblocking(False)
@@ -168,10 +177,10 @@ async def _listen(
 
 def _cannot_listen(settings: Settings, error: OSError) -> CannotListen:
     why = os.strerror(error.errno) if error.errno else str(error)
-    return CannotListen(
-        f"cannot listen on {settings.address} ({why}): is another coordinator running? "
-        "Stop it, or choose another port with SAGA_PORT or --port"
+    advice = _ADVICE.get(
+        error.errno or 0, "choose another address with SAGA_HOST, or another port with SAGA_PORT"
     )
+    return CannotListen(f"cannot listen on {settings.address} ({why}): {advice}")
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

@@ -237,15 +237,22 @@ class SqliteStore:
         check_version()
         with usable(self._path):
             self._lock.acquire()
-            db = open_file(self._path, self._durability, self._factory)
             try:
-                db.execute("BEGIN IMMEDIATE")
-                sqlite_writes.forget_nodes(db)
-                db.execute("COMMIT")
-                self._readers = Readers(self._path)
+                return self._opened()
             except BaseException:
-                db.close()
+                self._lock.withdraw()
                 raise
+
+    def _opened(self) -> sqlite3.Connection:
+        db = open_file(self._path, self._durability, self._factory)
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            sqlite_writes.forget_nodes(db)
+            db.execute("COMMIT")
+            self._readers = Readers(self._path)
+        except BaseException:
+            db.close()
+            raise
         return db
 
     def _end(self, db: sqlite3.Connection | None, *, failed: bool) -> None:

@@ -25,6 +25,13 @@ log = logging.getLogger("saga.stores.sqlite")
 #: The first that knows UPDATE … FROM.
 OLDEST_SQLITE = (3, 33, 0)
 
+#: Versions with the WAL-reset bug, the first and the last.
+_WAL_RESET_FROM, _WAL_RESET_TO = (3, 7, 0), (3, 51, 2)
+_WAL_RESET = (
+    "; versions before 3.51.3 can damage a file that two programs write at the same time (the WAL-reset bug): the"
+    " coordinator writes alone, so nothing needs to be done as long as no other program writes to its file"
+)
+
 _MAGIC = b"SQLite format 3\x00"
 _HEADER = 100
 #: Seconds the integrity check may take at open: enough for some hundred megabytes; what it did not reach
@@ -37,19 +44,29 @@ BUSY_SECONDS = 5.0
 class FileLock:
     """An exclusive lock beside the file, for as long as the store is open.
 
-    It is the kernel's: a killed process holds it no longer. The lock file is left in place, since removing
-    it would let two processes lock two files of one name.
+    It is the kernel's: a killed process holds it no longer. A lock counts only while its name leads to it, so that
+    the lock file can be removed by who holds it without two processes ever holding one each.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._name = _beside(path, ".lock")
         self._fd = -1
 
     def acquire(self) -> None:
         """Take the lock; raises :class:`~saga.errors.StoreUnusable` when another process has it."""
-        fd = os.open(_beside(self._path, ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        while self._fd < 0:
+            self._fd = self._locked()
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+
+    def _locked(self) -> int:
+        """Return the lock file, locked; -1 when its holder removed it while it was being opened."""
+        fd = os.open(self._name, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _identity(self._name) == _identity(fd):
+                return fd
         except BlockingIOError:
             holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(fd)
@@ -60,15 +77,20 @@ class FileLock:
         except OSError:
             os.close(fd)
             raise
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        self._fd = fd
+        os.close(fd)
+        return -1
 
     def release(self) -> None:
         """Let go of the lock; more than once changes nothing."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def withdraw(self) -> None:
+        """Let go of the lock and remove its file, which a store that was not opened has no use for."""
+        if self._fd >= 0 and _identity(self._name) == _identity(self._fd):
+            self._name.unlink()
+        self.release()
 
 
 class Names:
@@ -87,7 +109,7 @@ class Names:
         return next((name for name, known in self._known if _identity(name) != known), None)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path | int) -> tuple[int, int] | None:
     try:
         found = os.stat(path)  # noqa: PTH116 - once a batch: a Path makes it three times as dear
     except OSError:
@@ -139,22 +161,19 @@ def connect_reader(path: Path) -> sqlite3.Connection:
 
 
 def check_version() -> None:
-    """Log which SQLite this is, with a word on the versions that have the WAL-reset bug.
+    """Log which SQLite this is, and whether it has the WAL-reset bug, in one line.
 
     Raises :class:`~saga.errors.StoreUnusable` when it is too old.
     """
-    log.info("SQLite %s", sqlite3.sqlite_version)
-    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+    found = sqlite3.sqlite_version_info
+    log.info(
+        "SQLite %s%s", sqlite3.sqlite_version, _WAL_RESET if _WAL_RESET_FROM <= found <= _WAL_RESET_TO else ""
+    )
+    if found < OLDEST_SQLITE:
         needed = ".".join(map(str, OLDEST_SQLITE))
         raise StoreUnusable(
             f"this Python has SQLite {sqlite3.sqlite_version}, the store needs {needed} or newer: use a Python "
             f"that was built with one"
-        )
-    if (3, 7, 0) <= sqlite3.sqlite_version_info <= (3, 51, 2):
-        log.warning(
-            "SQLite %s has the WAL-reset bug (fixed in 3.51.3), which needs two connections that write or "
-            "checkpoint at once: this store has one and is not exposed; let no other program write to the file",
-            sqlite3.sqlite_version,
         )
 
 

@@ -7,6 +7,7 @@ replaced.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import random
@@ -25,6 +26,7 @@ import pytest
 from saga.errors import LeaseLost, StoreError, StoreUnavailable, StoreUnknown, StoreUnusable
 from saga.ports.stored import ORPHANED, SUSPECT, Query
 from saga.stores.sqlite import SqliteStore
+from saga.stores.sqlite_file import FileLock
 from saga.stores.sqlite_schema import APPLICATION_ID, FORMAT, MIGRATIONS
 from tests.contract.values import NODE, OTHER, batch, new_saga, owned_saga
 from tests.doubles_sqlite import ask, opened
@@ -90,6 +92,46 @@ async def test_what_a_killed_process_was_evaluating_is_suspect(path: Path) -> No
         claimed = await store.claim("next", 9, 1e9)
         assert {each.lease.saga_id: each.risk for each in claimed} == {"s1": SUSPECT + 1, "s2": ORPHANED}
         assert await store.nodes() == []
+
+
+async def test_a_refused_start_leaves_no_lock(path: Path) -> None:
+    """Nor anything else that was not there; and the lock of who has the file stays."""
+    path.touch()
+    with pytest.raises(StoreUnusable, match="empty"):
+        await SqliteStore(path).open()
+    assert [file.name for file in path.parent.iterdir()] == ["saga.db"]
+    path.unlink()
+    async with opened(path) as store:
+        with pytest.raises(StoreUnusable, match="in use"):
+            await SqliteStore(path).open()
+        assert path.with_name("saga.db.lock").exists()
+        await store.start(new_saga())
+
+
+def test_a_lock_whose_file_was_removed_meanwhile_is_not_taken_for_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has opened it before its holder removed it would otherwise lock a file that nobody else finds."""
+    holder, second, third = FileLock(path), FileLock(path), FileLock(path)
+    holder.acquire()
+    flock = fcntl.flock
+
+    def late(fd: int, how: int) -> None:
+        # Just between the second's opening and locking the first gives up.
+        monkeypatch.setattr(fcntl, "flock", flock)
+        holder.withdraw()
+        flock(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    second.acquire()
+    assert path.with_name("saga.db.lock").read_text() == f"{os.getpid()}\n"
+    with pytest.raises(StoreUnusable, match="in use"):
+        third.acquire()
+    second.release()
+    third.acquire()
+    second.withdraw()
+    assert path.with_name("saga.db.lock").exists()
+    third.release()
 
 
 async def test_half_a_new_file_is_swept_away(path: Path) -> None:
@@ -248,14 +290,16 @@ async def test_a_file_with_a_second_name_is_refused(filled: Path) -> None:
 
 
 async def test_the_version_of_sqlite_is_logged(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """With a warning only where it has the bug."""
+    """In one line, which warns of nothing a person would have to do, and names the bug only where it is."""
     caplog.set_level(logging.INFO, "saga.stores.sqlite")
     async with opened(path):
         pass
-    logged = [record.getMessage() for record in caplog.records if record.name == "saga.stores.sqlite"]
-    assert any(line == f"SQLite {sqlite3.sqlite_version}" for line in logged)
+    logged = [record for record in caplog.records if record.name == "saga.stores.sqlite"]
+    assert {record.levelname for record in logged} == {"INFO"}
+    (line,) = [record.getMessage() for record in logged if "SQLite" in record.getMessage()]
+    assert line.startswith(f"SQLite {sqlite3.sqlite_version}")
     affected = (3, 7, 0) <= sqlite3.sqlite_version_info <= (3, 51, 2)
-    assert any("WAL-reset bug" in line for line in logged) == affected
+    assert ("WAL-reset bug" in line) == affected
 
 
 async def test_an_sqlite_that_is_too_old_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,6 +340,7 @@ CHILD = """
 import asyncio, sys
 from saga.ports.stored import Append
 from saga.stores.sqlite import SqliteStore
+from saga.stores.sqlite_file import FileLock
 from tests.doubles_sqlite import opened, ask
 from tests.contract.values import NODE, batch, message, new_saga, owned_saga
 
