@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from pydantic_core import to_json
 
-from saga.core.state import SagaState, StepState, step_name
-from saga.language.model import SagaDefinition
+from saga.core.state import SagaState, step_name
+from saga.language.model import SagaDefinition, Step
 from saga.language.pointers import is_position, keys, value_at
 
 MASK: Final = "•••"
@@ -41,12 +41,11 @@ def _masked(value: Any, parts: list[str]) -> Any:
     return value
 
 
-def sensitive_of(definition: SagaDefinition, unit: StepState) -> Iterable[str]:
-    """Return the pointers into the output of a step, or of one of its instances."""
-    step = definition.step(step_name(unit.name))
-    if unit.count is None:
+def sensitive_in(step: Step, instances: int | None) -> Iterable[str]:
+    """Return the pointers into a step's output; into the array of its instances' when there are so many."""
+    if instances is None:
         return step.sensitive
-    return [f"/{index}{pointer}" for index in range(unit.count) for pointer in step.sensitive]
+    return [f"/{index}{pointer}" for index in range(instances) for pointer in step.sensitive]
 
 
 class Veil:
@@ -93,7 +92,7 @@ def _texts_of(definition: SagaDefinition, state: SagaState) -> Iterator[str]:
     for pointer in definition.sensitive:
         yield from _texts(value_at(state.input, keys(pointer)))
     for unit in state.steps.values():
-        for pointer in sensitive_of(definition, unit):
+        for pointer in sensitive_in(definition.step(step_name(unit.name)), unit.count):
             yield from _texts(value_at(unit.output, keys(pointer)))
 
 

@@ -10,7 +10,7 @@ from pydantic_core import from_json, to_json
 
 from saga.core.encoding import as_dict
 from saga.core.entries import Entry
-from saga.core.masking import Veil, masked, sensitive_of, veil
+from saga.core.masking import Veil, masked, sensitive_in, veil
 from saga.core.state import Failure, InvocationState, SagaState, StepState, instance_name, step_name
 from saga.core.statuses import UNDO_OVER, Status, UndoStatus
 from saga.core.timers import pivot_passed
@@ -98,7 +98,7 @@ def _steps(definition: SagaDefinition, state: SagaState, over: Over) -> Iterable
         for unit in _with_instances(step, state):
             owed = not forgiven and _owes(definition, unit)
             undoing = owed or unit.undo_status is not UndoStatus.PENDING
-            yield _step(definition, step, unit, over, undoing=undoing)
+            yield _step(step, unit, over, undoing=undoing)
 
 
 def _with_instances(step: Step, state: SagaState) -> Iterable[StepState]:
@@ -107,9 +107,7 @@ def _with_instances(step: Step, state: SagaState) -> Iterable[StepState]:
     yield from (state.step(instance_name(step.name, index)) for index in range(shown.count or 0))
 
 
-def _step(
-    definition: SagaDefinition, step: Step, unit: StepState, over: Over, *, undoing: bool
-) -> dict[str, Any]:
+def _step(step: Step, unit: StepState, over: Over, *, undoing: bool) -> dict[str, Any]:
     """Return a step, with its compensation if it is owed, under way or over."""
     failed = unit.failure if unit.settled else unit.action.failure
     return {
@@ -117,7 +115,7 @@ def _step(
         "status": unit.status.value,
         "attempts": unit.action.attempts,
         "output": over(
-            masked(unit.output, sensitive_of(definition, unit)) if step.sensitive else unit.output
+            masked(unit.output, sensitive_in(step, unit.count)) if step.sensitive else unit.output
         ),
         "error": over(_step_error(failed)),
         "started_at": when(unit.started_at),
@@ -216,9 +214,8 @@ def _entry(definition: SagaDefinition, hides: Veil, seq: int, entry: Entry) -> d
 
 def _sensitive_of(definition: SagaDefinition, unit: str, output: Any) -> Iterable[str]:
     step = definition.step(step_name(unit))
-    if step.for_each is not None and "[" not in unit and isinstance(output, list):
-        return [f"/{index}{pointer}" for index in range(len(output)) for pointer in step.sensitive]
-    return step.sensitive
+    gathered = step.for_each is not None and unit == step.name and isinstance(output, list)
+    return sensitive_in(step, len(output) if gathered else None)
 
 
 def _signal_sensitive(definition: SagaDefinition, name: str) -> Iterable[str]:

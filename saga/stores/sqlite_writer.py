@@ -81,7 +81,7 @@ class Writer:
         run on the writer's thread.
         """
         self._file = path
-        self._path = path.with_name(path.name + "-wal")
+        self._log = path.with_name(path.name + "-wal")
         self._counters = counters
         self._begin = begin
         self._end = end
@@ -161,7 +161,7 @@ class Writer:
     def _serve(self, db: sqlite3.Connection) -> None:
         # A process that is killed time and again never gets as far as a checkpoint of its own, while the log it
         # was left grows with every life, and with it the time to read it at the next start. So that log counts.
-        self._pages = self._path.stat().st_size // PAGE_BYTES
+        self._pages = self._log.stat().st_size // PAGE_BYTES
         while self._reason is None:
             batch = self._queue.take(IDLE_SECONDS if self._dirty else None)
             if batch:
@@ -218,7 +218,7 @@ class Writer:
                 self._counters.appends += 1
             elif write.error is None and write.counted == "starts":
                 self._counters.starts += write.value is None
-        self._pages += changes + sum(write.size for write in batch) // 4096
+        self._pages += changes + sum(write.size for write in batch) // PAGE_BYTES
         self._dirty = self._dirty or changes > 0
 
     def _spoiled(self, db: sqlite3.Connection, batch: Sequence[Write], problem: Exception) -> None:
@@ -255,7 +255,7 @@ class Writer:
 
     def _checkpoint(self, db: sqlite3.Connection, *, idle: bool) -> None:
         """Copy the log into the file: without waiting for anybody, unless the log has grown very long."""
-        long = self._path.stat().st_size > LOG_BYTES
+        long = self._log.stat().st_size > LOG_BYTES
         mode = "TRUNCATE" if idle or long else "PASSIVE"
         self._pages = 0
         try:
