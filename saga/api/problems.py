@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Mapping
-from http import HTTPStatus
 from random import getrandbits
 from typing import Any, Final
 
@@ -32,6 +31,7 @@ from saga.errors import (
 )
 from saga.intake import Busy, StartUnknown, Stopping
 from saga.language.documents import MAX_BYTES
+from saga.language.http_texts import phrase
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def problem_response(refusal: Refusal) -> web.Response:
     """Return the answer of a refusal."""
     body = {
         "type": refusal.kind,
-        "title": HTTPStatus(refusal.status).phrase,
+        "title": phrase(refusal.status),
         "status": refusal.status,
         "detail": refusal.detail,
         **refusal.members,

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias
 
 from saga.core.addresses import same_host
@@ -34,6 +33,7 @@ from saga.core.bodies import Read, read_json, read_text
 from saga.core.entries.base import Cause
 from saga.language.expressions import truth
 from saga.language.fields import Phase
+from saga.language.http_texts import phrase
 from saga.ports.invoker import Answer, Answered, NotSent
 
 #: Characters of a detail.
@@ -215,10 +215,7 @@ def _retry_after(answer: Answered, now: float) -> float | None:
 
 
 def _said(status: int) -> str:
-    try:
-        return f"answered {status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return f"answered {status}"
+    return f"answered {status} {phrase(status)}".rstrip()
 
 
 # --------------------------------------------------------------------------- polls and callbacks

@@ -1,8 +1,9 @@
-"""What HTTP allows in names and values of headers and in paths, and which headers a definition does not set."""
+"""What HTTP allows in headers and paths, which headers a definition does not set, what statuses are called."""
 
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from typing import Final
 
 #: The name of a header (RFC 9110, section 5.6.2).
@@ -19,6 +20,14 @@ _OF_CONNECTION: Final = re.compile(
     r"connection|keep-alive|te|trailer|upgrade|expect|accept-encoding|proxy-.*", re.IGNORECASE
 )
 
+#: Up to 3.12 Python calls these as earlier RFCs did; what is said in journals and answers is the same on all.
+_RENAMED: Final = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
+
 
 def is_own(header: str) -> bool:
     """Return whether the coordinator sets the header itself, so that a definition may not."""
@@ -28,3 +37,11 @@ def is_own(header: str) -> bool:
 def is_of_connection(header: str) -> bool:
     """Return whether the header is about the connection, which is the coordinator's affair: it is not sent."""
     return _OF_CONNECTION.fullmatch(header) is not None
+
+
+def phrase(status: int) -> str:
+    """Return what a status is called (RFC 9110, section 15); the empty text for one without a name."""
+    try:
+        return _RENAMED.get(status) or HTTPStatus(status).phrase
+    except ValueError:
+        return ""

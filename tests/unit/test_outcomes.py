@@ -299,6 +299,24 @@ def test_a_redirect_is_refused(status: int, *, doubt: bool) -> None:
     assert not outcome.declared
 
 
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (413, "answered 413 Content Too Large"),
+        (414, "answered 414 URI Too Long"),
+        (416, "answered 416 Range Not Satisfiable"),
+        (422, "answered 422 Unprocessable Content"),
+        (402, "answered 402 Payment Required"),
+        (499, "answered 499"),
+    ],
+)
+def test_a_status_is_called_what_it_is_called_today(status: int, said: str) -> None:
+    """On every Python: what is journaled on one is read on another."""
+    outcome = meaning(an_answer(status))
+    assert isinstance(outcome, Refused)
+    assert outcome.detail == said
+
+
 @pytest.mark.parametrize("doubt", [False, True])
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 410, 412, 413, 418, 422, 423, 451, 499])
 def test_every_other_4xx_is_refused(status: int, *, doubt: bool) -> None:
