@@ -90,7 +90,7 @@ async def drain(app: web.Application, grace: float) -> None:
     await app[keys.WORKER].stop(grace)
 
 
-# --------------------------------------------------------------------------- what is opened and closed
+# what is opened and closed
 
 
 async def _store(app: web.Application) -> AsyncIterator[None]:

@@ -83,7 +83,7 @@ def _encoder(resource: Resource) -> Callable[[Sequence[SpanData]], ExportTraceSe
     return encode
 
 
-# --------------------------------------------------------------------------- one span
+# one span
 
 _KINDS = {"client": Span.SPAN_KIND_CLIENT, "internal": Span.SPAN_KIND_INTERNAL}
 _CODES = {

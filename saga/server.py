@@ -142,7 +142,7 @@ def _signalled(stop: asyncio.Event, number: signal.Signals) -> None:
     stop.set()
 
 
-# --------------------------------------------------------------------------- the socket
+# the socket
 
 
 def _bind(settings: Settings) -> socket.socket:

@@ -25,7 +25,7 @@ _MOST: Final = 1_000_000
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
-# --------------------------------------------------------------------------- the table
+# the table
 
 
 def _setting(default: Any, read: Read, unit: str, meaning: str, *, hidden: bool = False) -> Any:
@@ -184,7 +184,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-# --------------------------------------------------------------------------- reading all of them
+# reading all of them
 
 
 def load_settings(

@@ -93,7 +93,7 @@ class CallbackBody(Body):
 
 B = TypeVar("B", bound=Body)
 
-# --------------------------------------------------------------------------- bodies
+# bodies
 
 
 async def read_value(request: web.Request, *, empty: Any = _REQUIRED) -> Any:
@@ -185,7 +185,7 @@ def canonical(value: Any) -> bytes:
 _canonical: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-# --------------------------------------------------------------------------- paths
+# paths
 
 
 def saga_id_of(request: web.Request) -> str:
@@ -201,7 +201,7 @@ def unknown_saga() -> Refusal:
     return Refusal("saga-unknown", "there is no saga with this id")
 
 
-# --------------------------------------------------------------------------- answers
+# answers
 
 
 def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -71,7 +71,7 @@ def known(*parameters: Parameter[Any], later: Iterable[str] = ()) -> Parameters:
     return {each.name: each for each in parameters} | dict.fromkeys(later)
 
 
-# --------------------------------------------------------------------------- kinds of parameters
+# kinds of parameters
 
 
 def whole(name: str, says: str, least: int, most: int = LARGEST) -> Parameter[int]:
@@ -126,7 +126,7 @@ def text(name: str, says: str, **schema: Any) -> Parameter[str]:
     return Parameter(name, says, {"type": "string"} | schema, str)
 
 
-# --------------------------------------------------------------------------- queries
+# queries
 
 
 def query_of(request: web.Request, known: Parameters) -> dict[str, list[str]]:
@@ -149,7 +149,7 @@ def bad_parameter(name: str, detail: str) -> Refusal:
     return invalid("parameter-invalid", [Problem(pointer=f"?{name}", detail=detail)])
 
 
-# --------------------------------------------------------------------------- pages
+# pages
 
 PAGE_SIZE: Final = whole("limit", f"How many items a page has, {LIMIT} when nothing is said.", 1, MOST)
 CURSOR: Final = text("cursor", "Where to go on: the `next` of the page before.")

@@ -85,7 +85,7 @@ async def find(request: web.Request) -> web.Response:
     return bodies.page([_summary(row) for row in rows[:limit]], cursor)
 
 
-# --------------------------------------------------------------------------- one saga
+# one saga
 
 
 async def found(request: web.Request, saga_id: str) -> Seen:
@@ -108,7 +108,7 @@ def shown(seen: Seen) -> dict[str, Any]:
     return views.saga(seen.definition, seen.state, owner=seen.owner, fence=seen.fence)
 
 
-# --------------------------------------------------------------------------- lists
+# lists
 
 
 def _statuses(query: parameters.Given) -> frozenset[str] | None:

@@ -67,7 +67,7 @@ def location(seen: Seen) -> str:
     return f"/v1/sagas/{seen.state.id}"
 
 
-# --------------------------------------------------------------------------- what was asked
+# what was asked
 
 
 def _start_key(request: web.Request, given: str | None) -> str | None:
@@ -118,7 +118,7 @@ def _misfits(body: bodies.StartBody) -> Iterator[Problem]:
         yield Problem(pointer="/version", detail="belongs to a name; here the definition is given whole")
 
 
-# --------------------------------------------------------------------------- from asked to accepted
+# from asked to accepted
 
 
 async def _accepted(request: web.Request, identity: Identity, starting: Awaitable[Accepted]) -> Accepted:
@@ -216,7 +216,7 @@ def _below(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
     )
 
 
-# --------------------------------------------------------------------------- the answer
+# the answer
 
 
 def _answer(accepted: Accepted, seen: Seen, *, waited: bool) -> web.Response:

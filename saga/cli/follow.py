@@ -106,7 +106,7 @@ def picture(saga: Saga, entries: Sequence[Entry]) -> Group:
     return Group(Text(headline(saga), style="bold"), output.rich_table(STEP_HEADINGS, step_rows(saga)), *last)
 
 
-# --------------------------------------------------------------------------- one saga
+# one saga
 
 STEP_HEADINGS = ("step", "status", "attempts", "compensation", "error")
 

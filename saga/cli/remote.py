@@ -24,7 +24,7 @@ _PAGE = 200
 STATUSES = tuple(status.value for status in Status)
 
 
-# --------------------------------------------------------------------------- definitions
+# definitions
 
 
 @click.command()
@@ -99,7 +99,7 @@ def definitions(api: Api, as_json: bool) -> None:
         output.table(("name", "version", "description"), rows)
 
 
-# --------------------------------------------------------------------------- looking
+# looking
 
 
 @click.command()
@@ -172,7 +172,7 @@ def _row(saga: Saga) -> tuple[Cell | str, ...]:
     )
 
 
-# --------------------------------------------------------------------------- telling
+# telling
 
 
 @click.command()

@@ -17,7 +17,7 @@ MAX_DEPTH: Final = 64
 
 Fault: TypeAlias = Literal["cut", "too-large", "slow"]
 
-# --------------------------------------------------------------------------- collecting
+# collecting
 
 
 class Unreadable(Exception):
@@ -83,7 +83,7 @@ def _window(encoding: str, first: int) -> int:
     return zlib.MAX_WBITS if first & 0x0F == 8 else -zlib.MAX_WBITS
 
 
-# --------------------------------------------------------------------------- reading
+# reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,7 +100,7 @@ def _abandon(_definition: SagaDefinition, state: SagaState, asked: Asked) -> Ent
     return e.SagaAbandoned(**asked.signed)
 
 
-# --------------------------------------------------------------------------- on steps
+# on steps
 
 
 def _named(definition: SagaDefinition, state: SagaState, asked: Asked) -> StepState | None:

@@ -110,7 +110,7 @@ def _late(definition: SagaDefinition, state: SagaState, now: float) -> Entry | N
     return None
 
 
-# --------------------------------------------------------------------------- invocations
+# invocations
 
 
 def _invocations(

@@ -84,7 +84,7 @@ def _ready(definition: SagaDefinition, state: SagaState, step: Step) -> bool:
     return True
 
 
-# --------------------------------------------------------------------------- what is under way
+# what is under way
 
 
 def _progress(definition: SagaDefinition, state: SagaState, now: float) -> list[Entry]:
@@ -160,7 +160,7 @@ def gathered(definition: SagaDefinition, state: SagaState, step: Step, now: floa
     return list(success(it, output, missing, now))
 
 
-# --------------------------------------------------------------------------- turning back
+# turning back
 
 
 def _turned(definition: SagaDefinition, state: SagaState, now: float) -> Entry | None:
@@ -177,7 +177,7 @@ def _turned(definition: SagaDefinition, state: SagaState, now: float) -> Entry |
     return None
 
 
-# --------------------------------------------------------------------------- beginnings
+# beginnings
 
 
 def _beginnings(definition: SagaDefinition, state: SagaState, now: float) -> list[Entry]:
@@ -243,7 +243,7 @@ def wait_until(value: object, now: float) -> float:
         return parse_time(value)
 
 
-# --------------------------------------------------------------------------- the end
+# the end
 
 
 def _ending(definition: SagaDefinition, state: SagaState, now: float) -> list[Entry]:

@@ -23,7 +23,7 @@ ENTRY_ALLOWANCE = 200
 
 Changes: TypeAlias = dict[str, Any]
 
-# --------------------------------------------------------------------------- folding
+# folding
 
 
 def evolve(state: SagaState | None, entry: Entry) -> SagaState:

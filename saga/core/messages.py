@@ -83,7 +83,7 @@ def fold_all(
     return state, tuple(found)
 
 
-# --------------------------------------------------------------------------- callbacks
+# callbacks
 
 
 def hear(
@@ -168,7 +168,7 @@ def _later_attempt(invocation: InvocationState, now: float) -> bool:
     return invocation.open is not None or (invocation.next_at is not None and invocation.next_at <= now)
 
 
-# --------------------------------------------------------------------------- signals, children, workers
+# signals, children, workers
 
 
 def _signal(

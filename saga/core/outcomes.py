@@ -41,7 +41,7 @@ MAX_DETAIL: Final = 500
 
 # Each kind has a ``word``, by which journals name it for ever, whatever its class is called.
 
-# --------------------------------------------------------------------------- outcomes
+# outcomes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +133,7 @@ class Call(Protocol):
         """A template; when it is true of a successful answer, that answer is a no."""
 
 
-# --------------------------------------------------------------------------- the answer to an attempt
+# the answer to an attempt
 
 
 def classify(call: Call, phase: Phase, answer: Answer, *, url: str, doubt: bool, now: float) -> Outcome:
@@ -218,7 +218,7 @@ def _said(status: int) -> str:
     return f"answered {status} {phrase(status)}".rstrip()
 
 
-# --------------------------------------------------------------------------- polls and callbacks
+# polls and callbacks
 
 
 def poll_outcome(call: Call, phase: Phase, answer: Answer) -> Outcome | None:

@@ -92,7 +92,7 @@ def _late(it: Case, outcome: Outcome, at: float, attempt: int | None) -> tuple[E
     )
 
 
-# --------------------------------------------------------------------------- yes
+# yes
 
 
 def succeeded(
@@ -107,7 +107,7 @@ def succeeded(
     return success(it, output, missing, at, attempt=attempt, callback=callback)
 
 
-# --------------------------------------------------------------------------- no
+# no
 
 
 def _refused(it: Case, outcome: Refused, at: float, callback: str | None) -> tuple[Entry, ...]:
@@ -148,7 +148,7 @@ def _not_executed(it: Case, outcome: NotExecuted, at: float) -> tuple[Entry, ...
     return attempt, conclusion(it, at, cause, outcome.detail, doubt=doubt)
 
 
-# --------------------------------------------------------------------------- unknown
+# unknown
 
 
 def _uncertain(

@@ -33,7 +33,7 @@ from saga.language.model import SagaDefinition, Worker
 #: Turns after which a simulation is given up; the longest policies need some hundred.
 _TURNS = 10_000
 
-# --------------------------------------------------------------------------- a saga that does not exist
+# a saga that does not exist
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +185,7 @@ class _Run:
             self._record(e.SignalReceived(at=self._now, name=name, message=unit))
 
 
-# --------------------------------------------------------------------------- a saga that exists
+# a saga that exists
 
 
 def plan(

@@ -50,7 +50,7 @@ def all_spans(entries: Sequence[Entry]) -> list[SpanData]:
     return list({span.span_id: span for span in spans(entries, None)}.values())
 
 
-# --------------------------------------------------------------------------- what moves the story on, and ends nothing
+# what moves the story on, and ends nothing
 
 
 def _sent(story: Story, entry: e.Invoked) -> None:
@@ -84,7 +84,7 @@ def _unpaused(story: Story, entry: Entry) -> None:
     story.unpause(entry.at)
 
 
-# --------------------------------------------------------------------------- what ends an attempt, or the saga
+# what ends an attempt, or the saga
 
 _SUCCEEDED = Closing("succeeded", "ok")
 _REFUSED = Closing("refused", "error")

@@ -108,7 +108,7 @@ def until(step: StepState, entry: e.WaitBegan | e.SignalAwaited) -> StepState:
     return changed(step, status=action_status(step, entry), until=entry.until, started_at=entry.at)
 
 
-# --------------------------------------------------------------------------- commands on steps
+# commands on steps
 
 
 def _budget(invocation: InvocationState, at: float) -> InvocationState:

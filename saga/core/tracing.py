@@ -21,7 +21,7 @@ from saga.language.fields import Phase
 TRACESTATE_LIMIT = 512
 TRACESTATE_MEMBERS = 32
 
-# --------------------------------------------------------------------------- W3C Trace Context
+# W3C Trace Context
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
 _MEMBER = re.compile(
@@ -73,7 +73,7 @@ def parse_tracestate(text: str | None) -> str | None:
     return tidy if len(keys) == len(members) else None
 
 
-# --------------------------------------------------------------------------- ids
+# ids
 
 #: Whether a new trace is exported, of the client's flag (None: no client) and the trace id.
 Sample: TypeAlias = Callable[[bool | None, str], bool]

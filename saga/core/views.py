@@ -29,7 +29,7 @@ def when(seconds: float | None) -> str | None:
     return None if seconds is None else timestamp(seconds)
 
 
-# --------------------------------------------------------------------------- the saga
+# the saga
 
 
 def progress(definition: SagaDefinition, state: SagaState) -> dict[str, int]:
@@ -152,7 +152,7 @@ def _undo(unit: StepState, over: Over) -> dict[str, Any]:
     }
 
 
-# --------------------------------------------------------------------------- lists and journals
+# lists and journals
 
 
 def summary(definition: SagaDefinition, state: SagaState) -> Summary:

@@ -34,7 +34,7 @@ def wrong(at: str, detail: str) -> Problem:
     return Problem(pointer=at, detail=detail)
 
 
-# --------------------------------------------------------------------------- services
+# services
 
 
 def check_services(definition: SagaDefinition, settings: frozenset[str] | None) -> Problems:
@@ -87,7 +87,7 @@ def _check_address(url: str, at: str) -> Problems:
         yield wrong(at, f"{shown(url)} goes on behind '?' or '#': put parameters into 'query'")
 
 
-# --------------------------------------------------------------------------- calls
+# calls
 
 
 def check_targets(written: SagaDefinition) -> Problems:
@@ -211,7 +211,7 @@ def _check_statuses(call: Call, at: str) -> Problems:
             yield wrong(f"{at}{pointer('on_status', code)}", detail)
 
 
-# --------------------------------------------------------------------------- attempts
+# attempts
 
 
 def _check_attempts(call: Call | Worker, at: str, *, persistent: bool) -> Problems:

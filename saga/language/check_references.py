@@ -55,7 +55,7 @@ def check_references(definition: SagaDefinition) -> Problems:
             yield from _check_text(text, leaf, place, definition)
 
 
-# --------------------------------------------------------------------------- where templates stand
+# where templates stand
 
 
 def _templates(definition: SagaDefinition) -> Iterator[tuple[str, Any, _Place]]:
@@ -121,7 +121,7 @@ def count_expressions(template: Any) -> int:
     return sum(text.count("${") for _at, text in _leaves(template, ""))
 
 
-# --------------------------------------------------------------------------- what they refer to
+# what they refer to
 
 
 def _check_text(text: str, at: str, place: _Place, definition: SagaDefinition) -> Problems:

@@ -53,7 +53,7 @@ def check_size(document: Mapping[str, Any]) -> tuple[Problem, ...]:
     return ()
 
 
-# --------------------------------------------------------------------------- the definition as a whole
+# the definition as a whole
 
 
 def _check_input(definition: SagaDefinition) -> Problems:
@@ -96,7 +96,7 @@ def _check_labels(definition: SagaDefinition) -> Problems:
             yield wrong(pointer("labels", name), detail)
 
 
-# --------------------------------------------------------------------------- steps by themselves
+# steps by themselves
 
 
 def _check_steps(definition: SagaDefinition) -> Problems:
@@ -149,7 +149,7 @@ def _is_read_by(read: Callable[[str], float], text: str) -> bool:
     return True
 
 
-# --------------------------------------------------------------------------- order, pivot, undoing
+# order, pivot, undoing
 
 
 def _check_order(definition: SagaDefinition) -> Problems:
@@ -239,7 +239,7 @@ _RULES: tuple[Callable[[SagaDefinition], Problems], ...] = (
     check_references,
 )
 
-# --------------------------------------------------------------------------- beyond one definition
+# beyond one definition
 
 #: Finds a definition by name and version (None: the latest); None when there is none.
 Lookup: TypeAlias = Callable[[str, int | None], SagaDefinition | None]

@@ -92,7 +92,7 @@ def _read_yaml(text: str) -> tuple[Any, Lines]:
     return value, lines
 
 
-# --------------------------------------------------------------------------- JSON
+# JSON
 
 
 class _Pairs(dict[str, Any]):
@@ -203,7 +203,7 @@ def _json_lines(text: str) -> dict[str, int]:
     return lines
 
 
-# --------------------------------------------------------------------------- is it JSON?
+# is it JSON?
 
 
 def check_json(value: object) -> tuple[Problem, ...]:

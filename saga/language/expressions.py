@@ -205,7 +205,7 @@ def truth(template: str, scope: Scope) -> bool:
     return not (value is None or value is False or value in ("", [], {}))
 
 
-# --------------------------------------------------------------------------- paths and headers
+# paths and headers
 
 #: What may stand unencoded in a path (RFC 3986, section 3.3), the slash between segments included.
 _PATH_SAFE = "/:@!$&'()*+,;=~-._%"

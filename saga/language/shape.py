@@ -130,7 +130,7 @@ def _place(error: ErrorDetails) -> _Loc:
     return loc[:-1] if error["type"] == "missing" else loc
 
 
-# --------------------------------------------------------------------------- words
+# words
 
 #: What a text must be that is no mere text.
 _TEXTS: Mapping[str | int, str] = {
@@ -212,7 +212,7 @@ def _model_at(loc: _Loc) -> type[BaseModel]:
     return _PARTS.get(str(loc[-2]), Call)
 
 
-# --------------------------------------------------------------------------- mending
+# mending
 
 
 def _mend(document: Any, loc: _Loc, kind: str) -> None:

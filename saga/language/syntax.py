@@ -264,7 +264,7 @@ def _dotted(tree: _Node) -> _Path | None:
     return tuple(field["value"] for field in fields)
 
 
-# --------------------------------------------------------------------------- references
+# references
 
 
 def _references(tree: _Node, text: str, *, strict: bool) -> Iterator[Reference]:

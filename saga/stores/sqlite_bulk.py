@@ -114,7 +114,7 @@ def together(db: sqlite3.Connection, operations: Sequence[Bulk]) -> bool:
     return True
 
 
-# --------------------------------------------------------------------------- appends
+# appends
 
 # What an append checks and sets, as columns of the list.
 _APPEND = """id, owner, fence, seq, added, due_at, updated_at, ended_at, late, labels, body,
@@ -165,7 +165,7 @@ def _shift(rows: int) -> str:
         started_at = v.started_at FROM {_list(_APPEND, rows)} WHERE {_HELD}"""
 
 
-# --------------------------------------------------------------------------- starts and entries
+# starts and entries
 
 
 def _start(db: sqlite3.Connection, starts: Sequence[NewSaga]) -> bool:
@@ -190,7 +190,7 @@ def _numbered(saga_id: str, seq: int, entries: Sequence[bytes]) -> Iterable[tupl
     return ((saga_id, place, entry) for place, entry in enumerate(entries, seq + 1))
 
 
-# --------------------------------------------------------------------------- lists of values
+# lists of values
 
 
 def _list(columns: Sequence[str], rows: int) -> str:

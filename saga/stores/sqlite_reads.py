@@ -86,7 +86,7 @@ class Readers:
             self._free.put(reader)
 
 
-# --------------------------------------------------------------------------- definitions
+# definitions
 
 _DEFINITION = """SELECT d.name, d.version, d.document, d.created_at, r.name IS NOT NULL
     FROM definitions d LEFT JOIN retired r ON r.name = d.name"""
@@ -123,7 +123,7 @@ def _stored(row: tuple[str, int, bytes, float, int]) -> StoredDefinition:
     )
 
 
-# --------------------------------------------------------------------------- one saga
+# one saga
 
 _LISTED = """started_at, id, owner, fence, status, late, definition, version, updated_at, ended_at,
     labels, body"""
@@ -172,7 +172,7 @@ def messages(db: sqlite3.Connection, saga_id: str) -> list[Message]:
     ]
 
 
-# --------------------------------------------------------------------------- many sagas
+# many sagas
 
 
 def listed(db: sqlite3.Connection, query: Query) -> list[Listed]:

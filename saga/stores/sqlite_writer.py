@@ -132,7 +132,7 @@ class Writer:
         """Return the age in seconds of the oldest queued write; ``inf`` when the queue is full."""
         return self._queue.backlog()
 
-    # ----------------------------------------------------------------------- the thread
+    # the thread
 
     def _run(self) -> None:
         db: sqlite3.Connection | None = None

@@ -31,7 +31,7 @@ from saga.ports.stored import (
 )
 from saga.stores.sqlite_reads import definition, record
 
-# --------------------------------------------------------------------------- definitions
+# definitions
 
 
 def put_definition(
@@ -56,7 +56,7 @@ def delete_definition(db: sqlite3.Connection, name: str) -> bool:
     return added.rowcount > 0
 
 
-# --------------------------------------------------------------------------- starting and appending
+# starting and appending
 
 #: What a start sets, in the order of :func:`saga_row`.
 SAGA_COLUMNS = (
@@ -176,7 +176,7 @@ def labels_text(labels: Mapping[str, str | float | int | bool]) -> str:
     return json.dumps(dict(labels)) if labels else "{}"
 
 
-# --------------------------------------------------------------------------- claiming
+# claiming
 
 _CLAIMABLE = "SELECT n, id, due_at, fence, held_by, risk, owner FROM sagas "
 _DUE = _CLAIMABLE + "WHERE owner IS NULL AND due_at <= ? ORDER BY due_at, id LIMIT ?"
@@ -225,7 +225,7 @@ def _give(db: sqlite3.Connection, row: _Row, node: str) -> Claimed:
     return Claimed(lease=lease, record=given, risk=risk)
 
 
-# --------------------------------------------------------------------------- the inbox
+# the inbox
 
 _TO = """SELECT n, owner, inbox, EXISTS (SELECT 1 FROM seen WHERE saga_id = sagas.id AND seen.id = ?)
     FROM sagas WHERE id = ?"""
@@ -251,7 +251,7 @@ def deliver(db: sqlite3.Connection, saga_id: str, message: Message) -> Delivered
     return Delivered(result="new", owner=owner)
 
 
-# --------------------------------------------------------------------------- nodes and the store
+# nodes and the store
 
 # A released saga is due at once, from its last entry: its owner may have left calls open.
 _RELEASE = "UPDATE sagas SET owner = NULL, due_at = min(coalesce(due_at, updated_at), updated_at)"
