@@ -13,7 +13,7 @@ from saga.errors import DefinitionInvalid, NotYetExecuted, Problem, UnreadableJo
 from saga.language.checks import not_yet_executed
 from saga.language.model import SagaDefinition
 from saga.ports.clock import Clock
-from saga.ports.store import Store
+from saga.ports.store import Definitions
 from saga.ports.stored import StoredDefinition
 
 #: Parsed definitions kept; a running saga holds its own besides.
@@ -27,7 +27,9 @@ class Version:
     name: str
     version: int
     definition: SagaDefinition
+    #: Epoch seconds.
     created_at: float
+    #: There are no new starts of the name; what runs goes on.
     deleted: bool
 
 
@@ -36,14 +38,18 @@ class Put:
     """What became of a definition that was put."""
 
     version: Version
+    #: False when it equals the latest version, which it is then.
     created: bool
     warnings: tuple[Problem, ...]
 
 
 class Catalogue:
-    """Parses, stores and finds definitions."""
+    """Parses, stores and finds definitions.
 
-    def __init__(self, store: Store, clock: Clock, services: frozenset[str]) -> None:
+    What finds one raises :class:`~saga.errors.UnreadableJournal` when this release cannot read what is stored.
+    """
+
+    def __init__(self, store: Definitions, clock: Clock, services: frozenset[str]) -> None:
         self._store, self._clock = store, clock
         #: Names of services that the server's settings address.
         self.services = services

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from saga.errors import StoreError
 from saga.ports.clock import Clock
-from saga.ports.store import Store
+from saga.ports.store import Nodes
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class _Seen:
 class Membership:
     """Keeps one node alive in the eyes of the others, and buries those that are not."""
 
-    def __init__(self, store: Store, clock: Clock, *, node: str, ttl: float) -> None:
+    def __init__(self, store: Nodes, clock: Clock, *, node: str, ttl: float) -> None:
         self.node = node
         self._store, self._clock, self._ttl = store, clock, ttl
         self._first_name, self._names = node, 1

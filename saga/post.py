@@ -20,7 +20,7 @@ from saga.core.tokens import Addressed
 from saga.errors import InboxFull, SagaError, StoreError
 from saga.language.model import SagaDefinition
 from saga.ports.clock import Clock
-from saga.ports.store import Store
+from saga.ports.store import Sagas
 from saga.ports.stored import Message, Record
 from saga.worker import Worker
 
@@ -57,13 +57,14 @@ class Verdict:
 class Post:
     """Delivers messages, and reads what became of them."""
 
-    def __init__(self, store: Store, catalogue: Catalogue, worker: Worker, clock: Clock) -> None:
+    def __init__(self, store: Sagas, catalogue: Catalogue, worker: Worker, clock: Clock) -> None:
         self._store, self._catalogue, self._worker, self._clock = store, catalogue, worker, clock
 
     async def load(self, saga_id: str) -> Loaded | None:
         """Return the saga, None when it is unknown.
 
-        Raises :class:`~saga.errors.UnreadableJournal` when this release cannot read it.
+        Raises :class:`~saga.errors.UnreadableJournal` when this release cannot read it, and
+        :class:`~saga.errors.SagaError` when its definition is gone.
         """
         record = await self._store.load(saga_id)
         if record is None:

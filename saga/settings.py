@@ -41,7 +41,7 @@ def _family(read: Read, unit: str, meaning: str, *, hidden: bool = False) -> Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a coordinator is told when it starts."""
+    """What a coordinator is told when it starts; durations are seconds."""
 
     store: str = _setting(
         "sqlite:///saga.db", texts.store, "address",

@@ -29,10 +29,12 @@ def _command(name: str, *more: Callable[[Any], Any]) -> click.Command:
     @click.argument("saga_id", metavar="ID")
     @click.option("--reason", help="Why; it is kept in the journal.")
     @options.server
-    def run(api: Api, saga_id: str, as_json: bool, output: str | None = None, **given: str | None) -> None:
+    def run(
+        api: Api, saga_id: str, as_json: bool, given_output: str | None = None, **given: str | None
+    ) -> None:
         body: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        if output is not None:
-            body["output"] = options.read_text(output)
+        if given_output is not None:
+            body["output"] = options.read_text(given_output)
         answer = api.post(f"{saga_path(saga_id)}/{name}", body)
         _report(name, saga_id, answer.status, answer.body, as_json=as_json)
 
@@ -63,7 +65,9 @@ _OUTCOME = click.option(
     required=True,
     help="What became of it: of an action succeeded or refused, of a compensation undone.",
 )
-_OUTPUT = click.option("--output", metavar="JSON", help="Output of the step, when it succeeded.")
+_OUTPUT = click.option(
+    "--output", "given_output", metavar="JSON", help="Output of the step, when it succeeded."
+)
 
 commands: Mapping[str, click.Command] = {
     "pause": _command("pause"),

@@ -1,4 +1,11 @@
-"""The port to the store, in the domain's own verbs."""
+"""The port to the store, in the domain's own verbs, and in the parts that its users need.
+
+Texts are free of lone surrogates; bytes are opaque.
+Every write is durable when the call returns (within the durability that was configured), and a read
+that begins after it in the same process sees it. A call that is cancelled is applied wholly or not at all.
+Every call may raise :class:`~saga.errors.StoreUnavailable` (nothing was written) and every write
+:class:`~saga.errors.StoreUnknown` (it may have been).
+"""
 
 from __future__ import annotations
 
@@ -22,42 +29,15 @@ from saga.ports.stored import (
 )
 
 
-class Store(Protocol):
-    """Definitions, sagas with their journals and inboxes, and the nodes that run them.
+class Place(Protocol):
+    """Where something is kept."""
 
-    Texts are free of lone surrogates; bytes are opaque.
-    Every write is durable when the call returns (within the durability that was configured), and a read
-    that begins after it in the same process sees it. A call that is cancelled is applied wholly or not at all.
-    Every call may raise :class:`~saga.errors.StoreUnavailable` (nothing was written) and every write
-    :class:`~saga.errors.StoreUnknown` (it may have been).
-    """
-
-    counters: Counters
     #: True when other coordinators may use the store at the same time; then nodes have to show that they live.
     shared: bool
 
-    async def open(self) -> None:
-        """Make the store ready; raises :class:`~saga.errors.StoreUnusable` when a person has to act."""
 
-    async def close(self) -> None:
-        """Let queued writes end and release everything; closing twice changes nothing."""
-
-    async def ping(self) -> None:
-        """Return when the store can be written to; raises :class:`~saga.errors.StoreUnavailable` if not."""
-
-    def backlog(self) -> float:
-        """Return how many seconds the oldest queued write has waited; ``inf`` when the queue is full.
-
-        Starts are turned away while this is long; a start into a full queue is StoreUnavailable.
-        """
-
-    async def failed(self) -> str:
-        """Return only when the store has stopped for good, with the reason: the process has to end then."""
-
-    async def secret(self, name: str, fresh: bytes) -> bytes:
-        """Return the secret kept under the name, the same for every coordinator; ``fresh`` if there was none."""
-
-    # definitions
+class Definitions(Place, Protocol):
+    """Definitions in their versions."""
 
     async def put_definition(self, name: str, document: bytes, at: float) -> tuple[StoredDefinition, bool]:
         """Store the document as the next version, and say whether it was new.
@@ -77,7 +57,9 @@ class Store(Protocol):
     async def versions(self, name: str) -> Sequence[StoredDefinition]:
         """Return every version of a name, oldest first; empty when there is none."""
 
-    # sagas: whoever starts or owns one
+
+class Sagas(Place, Protocol):
+    """Sagas with their journals and inboxes."""
 
     async def start(self, saga: NewSaga) -> Existing | None:
         """Insert the saga; None when it is new, else what is there under its id (nothing is changed)."""
@@ -103,21 +85,11 @@ class Store(Protocol):
     async def next_due(self) -> float | None:
         """Return the earliest time an unowned saga is due (by a message, too), None when there is none."""
 
-    # the inbox
-
     async def deliver(self, saga_id: str, message: Message) -> Delivered:
         """Put a message into the saga's inbox (at most 1,000 wait there), ended or not."""
 
     async def messages(self, saga_id: str) -> Sequence[Message]:
         """Return the saga's unfolded messages, oldest first."""
-
-    async def inboxes(self, node: str) -> Sequence[str]:
-        """Return the ids of the sagas this node owns that have messages waiting."""
-
-    async def owned(self, node: str) -> Sequence[str]:
-        """Return the ids of the sagas this node owns: what a claim took whose answer was lost."""
-
-    # reading
 
     async def load(self, saga_id: str) -> Record | None:
         """Return the saga with its journal and its inbox, in one consistent view."""
@@ -125,7 +97,9 @@ class Store(Protocol):
     async def list(self, query: Query) -> Sequence[Listed]:
         """Return summaries, newest first by (started_at, id); never payloads."""
 
-    # nodes
+
+class Nodes(Place, Protocol):
+    """The nodes that run sagas, and what each of them owns."""
 
     async def join(self, node: str) -> None:
         """Make the node known, with beat 0; one that is known already stays as it is."""
@@ -153,5 +127,38 @@ class Store(Protocol):
         those that the owner had noted for evaluation more than the others.
         """
 
+    async def inboxes(self, node: str) -> Sequence[str]:
+        """Return the ids of the sagas this node owns that have messages waiting."""
+
+    async def owned(self, node: str) -> Sequence[str]:
+        """Return the ids of the sagas this node owns: what a claim took whose answer was lost."""
+
     async def leave(self, node: str) -> None:
         """Release every saga the node owns, as it stands but due at once, and forget the node."""
+
+
+class Store(Definitions, Sagas, Nodes, Protocol):
+    """All of it, in one place that is opened and closed."""
+
+    counters: Counters
+
+    async def open(self) -> None:
+        """Make the store ready; raises :class:`~saga.errors.StoreUnusable` when a person has to act."""
+
+    async def close(self) -> None:
+        """Let queued writes end and release everything; closing twice changes nothing."""
+
+    async def ping(self) -> None:
+        """Return when the store can be written to; raises :class:`~saga.errors.StoreUnavailable` if not."""
+
+    def backlog(self) -> float:
+        """Return how many seconds the oldest queued write has waited; ``inf`` when the queue is full.
+
+        Starts are turned away while this is long; a start into a full queue is StoreUnavailable.
+        """
+
+    async def failed(self) -> str:
+        """Return only when the store has stopped for good, with the reason: the process has to end then."""
+
+    async def secret(self, name: str, fresh: bytes) -> bytes:
+        """Return the secret kept under the name, the same for every coordinator; ``fresh`` if there was none."""
