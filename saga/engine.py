@@ -27,7 +27,7 @@ from saga.core.journal import evolve
 from saga.core.messages import fold
 from saga.core.outcomes import Outcome
 from saga.core.settlement import lost, settle
-from saga.core.state import SagaState
+from saga.core.state import SagaState, StepState
 from saga.core.statuses import Status
 from saga.errors import LeaseLost, MessagesWaiting, StoreUnavailable, StoreUnknown
 from saga.language.fields import Phase
@@ -275,6 +275,10 @@ class Engine:
             return False
         if draft.state.ended:
             return True
+        if any(_is_request(unit, phase) for unit, phase in draft.state.open_invocations()):
+            # An intent that nobody here is sending: this node must not send any more, and whoever takes the saga
+            # over has to find it. Put down, it would never be looked at again.
+            return False
         return draft.wake_at is None or draft.wake_at > self._clock.now() + KEEP
 
     # ----------------------------------------------------------------- record
@@ -359,6 +363,11 @@ def _recorded(definition: SagaDefinition, state: SagaState, event: Event, now: f
         if not state.ended:
             found += lost(definition, state, unit.name, phase, now)
     return found
+
+
+def _is_request(unit: StepState, phase: Phase) -> bool:
+    attempt = unit.invocation(phase).open
+    return attempt is not None and attempt.via == "http"
 
 
 _SETTLING: Mapping[type[Entry], Phase] = {

@@ -147,3 +147,20 @@ async def test_a_node_alone_on_its_store_is_always_trusted() -> None:
     clock._now += 1000 * TTL
     assert membership.trusted()
     assert (await store.nodes())[0].beat == 0
+
+
+async def test_a_node_that_must_not_send_does_not_put_a_saga_down_with_an_intent_open() -> None:
+    """Put down it would be looked at by nobody: it stays owned, and is found by whoever looks after this node."""
+    store = MemoryStore(shared=True)
+    async with Coordinator(ScriptedInvoker(lambda _: None), store=store) as coordinator:
+        saga_id = await coordinator.start(seat())
+        run = coordinator.worker._runs[saga_id]
+        # As when the request was not sent, because the node's lease was over, while a turn was under way.
+        run.in_flight, run.inbox = 0, True
+        unknown = Message(id="m", kind="command", body=b'{"command":"skip","step":"seat"}', by="x", at=1.0)
+        await store.deliver(saga_id, unknown)
+        turn = await coordinator.worker.engine.turn(run)
+
+        assert not turn.released
+        assert await store.owned(coordinator.worker.node) == [saga_id]
+        run.in_flight = 1
