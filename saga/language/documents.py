@@ -129,17 +129,48 @@ def _constant(text: str) -> NoReturn:
 
 
 def _read_json(text: str) -> tuple[Any, Lines]:
+    _check_brackets(text)
     try:
         value = json.loads(
             text, object_pairs_hook=_pairs, parse_int=_integer, parse_float=_real, parse_constant=_constant
         )
     except json.JSONDecodeError as error:
-        refuse(f"this is not JSON: {error.msg} (column {error.colno})", line=error.lineno)
+        fault = _trailing_comma(text, error.pos) or error
+        refuse(f"this is not JSON: {fault.msg} (column {fault.colno})", line=fault.lineno)
     except RecursionError:
         refuse(_too_deep())
     lines = JsonLines(text)
     _refuse_unless_json(value, lines)
     return value, lines
+
+
+#: Deepest nesting that the parser is given. It recurses, and how far Python lets it, and on how much stack, differs
+#: from version to version.
+_PARSED_DEPTH = 4 * MAX_DEPTH
+_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{\]}]', re.DOTALL)
+_BLANK = " \t\n\r"
+
+
+def _check_brackets(text: str) -> None:
+    """Refuse nesting before the parser recurses into it."""
+    if text.count("[") + text.count("{") <= _PARSED_DEPTH:
+        return
+    depth = 0
+    for piece in _BRACKET.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(piece[0], 0)
+        if depth > _PARSED_DEPTH:
+            refuse(_too_deep(), line=text.count("\n", 0, piece.start()) + 1)
+
+
+def _trailing_comma(text: str, at: int) -> json.JSONDecodeError | None:
+    """Return the error of a comma before a closing bracket; Python tells it as such from 3.13 on, and there."""
+    before = text[:at].rstrip(_BLANK)
+    if text[at : at + 1] in ("]", "}") and before.endswith(","):
+        at = len(before) - 1
+    closing = text[at + 1 :].lstrip(_BLANK)[:1]
+    if text[at : at + 1] != "," or closing not in ("]", "}"):
+        return None
+    return json.JSONDecodeError(f"a comma stands before the closing {closing}: remove it", text, at)
 
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],]|[^\s{}\[\],:"]+|\n')
