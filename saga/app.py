@@ -57,7 +57,10 @@ def build_app(
 
     Raises :class:`~saga.errors.StoreUnusable` for a store this release does not know.
     """
-    app = web.Application(middlewares=[answer], client_max_size=MAX_BYTES)
+    # What is compressed is refused, so that nothing has to be inflated; by itself the framework would try.
+    app = web.Application(
+        middlewares=[answer], client_max_size=MAX_BYTES, handler_args={"auto_decompress": False}
+    )
     clock = clock or SystemClock()
     store = store or make_store(settings)
     catalogue = Catalogue(store, clock, frozenset(settings.service))

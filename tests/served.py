@@ -18,6 +18,7 @@ from saga.ports.clock import Clock
 from saga.ports.invoker import Answer, Invocation
 from saga.ports.store import Store
 from saga.settings import Settings
+from tests import conforming
 from tests.doubles import ScriptedInvoker, said, settle_down
 
 
@@ -104,7 +105,9 @@ class Served:
         async with self.client.request(
             method, path, data=data, headers=sent, skip_auto_headers=skip, allow_redirects=False
         ) as response:
-            return Said(response.status, response.headers, await response.text())
+            said = Said(response.status, response.headers, await response.text())
+        conforming.check(method, response.url.raw_path, said.status, said.headers, said.text)
+        return said
 
     async def get(self, path: str, **headers: str) -> Said:
         """GET."""

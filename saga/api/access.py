@@ -25,9 +25,9 @@ Role: TypeAlias = Literal["reader", "operator", "admin"]
 WHO: Final = web.RequestKey("who", str)
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Machines that look after machines ask by numeric address.
-_ANY_HOST: Final = frozenset({"/healthz", "/readyz"})
+ANY_HOST: Final = frozenset({"/healthz", "/readyz"})
 
 
 def check_bearer(request: web.Request, role: Role) -> None:
@@ -56,10 +56,10 @@ def who(request: web.Request) -> str:
 def check_host(request: web.Request) -> None:
     """Refuse a Host this coordinator does not go by, and a write that a page elsewhere has sent."""
     settings, host = request.app[SETTINGS], request.headers.get("Host", "")
-    if not _is_ours(settings, host) and request.path not in _ANY_HOST:
+    if not _is_ours(settings, host) and request.path not in ANY_HOST:
         detail = "this coordinator does not go by that Host: add the name to SAGA_ALLOWED_HOSTS"
         raise Refusal("host-not-allowed", detail)
-    if request.method not in _READS:
+    if request.method not in READS:
         _check_origin(settings, request, host)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -54,41 +54,68 @@ def _label(value: Any) -> Any:
     return value
 
 
-class StartBody(Body):
-    """``POST /v1/sagas``."""
+Label: TypeAlias = Annotated[
+    Any, AfterValidator(_label), Field(json_schema_extra={"type": ["string", "number", "boolean"]})
+]
+VersionNumber: TypeAlias = Annotated[int, Field(ge=1, le=LARGEST)]
 
-    #: A name, or a whole document.
-    definition: Any
-    version: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
-    input: Any = None
-    labels: Annotated[dict[Name, Annotated[Any, AfterValidator(_label)]], Field(max_length=64)] | None = None
-    id: Annotated[str, StringConstraints(pattern=ID)] | None = None
-    start_at: str | None = None
-    notify: Any = None
+
+class StartBody(Body):
+    """What is to be started."""
+
+    definition: Annotated[
+        Any,
+        Field(
+            description="The name of a definition, or a whole one, which is stored first.",
+            json_schema_extra={"anyOf": [{"type": "string"}, {"component": "Definition"}]},
+        ),
+    ]
+    version: VersionNumber | None = Field(
+        None, description="A version of the definition; without it the latest."
+    )
+    input: Any = Field(None, description="What the definition's schema asks for.")
+    labels: Annotated[dict[Name, Label], Field(max_length=64)] | None = Field(
+        None, description="What the saga is searched by, besides the labels of its definition."
+    )
+    id: Annotated[str, StringConstraints(pattern=ID)] | None = Field(
+        None, description="The saga's id, in place of a start key; not `.` or `..`."
+    )
+    start_at: str | None = Field(
+        None, description="Nothing is sent before this time.", json_schema_extra={"format": "date-time"}
+    )
+    notify: Any = Field(None, description="Not in this release.", json_schema_extra={"type": "null"})
 
 
 class RerunBody(Body):
-    """``POST /v1/sagas/{id}/rerun``."""
+    """What is to be different in the new saga."""
 
-    input: Any = None
-    version: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
+    input: Any = Field(None, description="Its input; without it that of the saga before.")
+    version: VersionNumber | None = Field(
+        None, description="Its version; without it that of the saga before."
+    )
 
 
 class CommandBody(Body):
-    """``POST /v1/sagas/{id}/{command}``; every member is optional, and which one fits depends on the command."""
+    """A command; every member is optional here, and which one fits depends on the command."""
 
-    reason: Annotated[str, StringConstraints(max_length=2000)] | None = None
-    step: Annotated[str, StringConstraints(max_length=200)] | None = None
-    outcome: Literal["succeeded", "refused", "undone"] | None = None
-    output: Any = None
+    reason: Annotated[str, StringConstraints(max_length=2000)] | None = Field(
+        None, description="Why, for the journal."
+    )
+    step: Annotated[str, StringConstraints(max_length=200)] | None = Field(
+        None, description="A step, or one instance of it: `issue_ticket[0]`."
+    )
+    outcome: Literal["succeeded", "refused", "undone"] | None = Field(
+        None, description="Of a parked action `succeeded` or `refused`, of a parked compensation `undone`."
+    )
+    output: Any = Field(None, description="What the step gives, when it has succeeded.")
 
 
 class CallbackBody(Body):
-    """``POST /v1/callbacks/{token}``."""
+    """What came of an invocation that was answered with 202."""
 
     outcome: Literal["succeeded", "refused"]
-    output: Any = None
-    error: str | None = None
+    output: Any = Field(None, description="What the participant answers; of a success.")
+    error: str | None = Field(None, description="Why not; of a refusal.")
 
 
 B = TypeVar("B", bound=Body)

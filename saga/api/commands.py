@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, get_args
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, cast
 
 import uuid_utils
 from aiohttp import web
@@ -20,19 +21,52 @@ from saga.core.messages import SIGNAL_LIMIT
 from saga.errors import Problem
 from saga.ports.stored import Message
 
-COMMANDS: Final[tuple[str, ...]] = get_args(Command)
-#: Members of a command's body besides its reason.
-_MEMBERS: Final = {
-    "retry": frozenset({"step"}),
-    "skip": frozenset({"step"}),
-    "resolve": frozenset({"step", "outcome", "output"}),
+
+class Kind(NamedTuple):
+    """What there is to know of a command before it is judged."""
+
+    #: What it does, for a person.
+    says: str
+    #: Members of its body besides the reason.
+    members: tuple[str, ...] = ()
+    #: Those of them that it needs.
+    needed: tuple[str, ...] = ()
+    #: Types of problem it can be answered with.
+    refusals: tuple[str, ...] = ()
+
+
+COMMANDS: Final[Mapping[Command, Kind]] = {
+    "pause": Kind(
+        "Send nothing until it is resumed; timers stand still.", refusals=("saga-ended", "saga-parked")
+    ),
+    "resume": Kind("Go on where it was paused.", refusals=("saga-ended", "saga-parked")),
+    "cancel": Kind(
+        "Undo what was done; before the pivot only.", refusals=("saga-ended", "pivot-passed", "pivot-invoked")
+    ),
+    "retry": Kind(
+        "Try again now what is parked or waits for its next attempt, with a new budget.",
+        ("step",),
+        refusals=("saga-ended", "saga-paused", "step-unknown", "nothing-to-retry"),
+    ),
+    "skip": Kind(
+        "Leave out a step that was never invoked, or what is parked.",
+        ("step",),
+        ("step",),
+        ("saga-ended", "step-unknown", "not-skippable", "pivot"),
+    ),
+    "resolve": Kind(
+        "Say what is the case with a parked step: a person found out, or did it by hand.",
+        ("step", "outcome", "output"),
+        ("step", "outcome"),
+        ("saga-ended", "step-unknown", "not-parked", "not-refused", "size"),
+    ),
+    "abandon": Kind("End the saga without undoing what is left.", refusals=("saga-ended",)),
 }
-_NEEDED: Final = {"skip": ("step",), "resolve": ("step", "outcome")}
 
 
 async def command(request: web.Request) -> web.Response:
     """Put a command into the saga's inbox, and answer with what its owner made of it."""
-    saga_id, name = bodies.saga_id_of(request), request.match_info["command"]
+    saga_id, name = bodies.saga_id_of(request), cast("Command", request.match_info["command"])
     body, _ = await bodies.read_body(request, bodies.CommandBody, required=False)
     _check(name, body)
     post = request.app[POST]
@@ -67,16 +101,16 @@ async def signal(request: web.Request) -> web.Response:
     return bodies.json_response({"recorded": True, "id": message.id}, 202)
 
 
-def _check(name: str, body: bodies.CommandBody) -> None:
+def _check(name: Command, body: bodies.CommandBody) -> None:
     """Refuse members that mean nothing to this command, and the lack of those it needs."""
-    allowed = _MEMBERS.get(name, frozenset()) | {"reason"}
+    kind = COMMANDS[name]
     problems = [
         Problem(pointer=f"/{member}", detail=f"means nothing to {name}: remove it")
-        for member in sorted(body.model_fields_set - allowed)
+        for member in sorted(body.model_fields_set - {"reason", *kind.members})
     ]
     problems += [
         Problem(pointer=f"/{member}", detail=f"{name} needs it")
-        for member in _NEEDED.get(name, ())
+        for member in kind.needed
         if getattr(body, member) is None
     ]
     if problems:

@@ -29,6 +29,16 @@ _MADE_OF_KEY: Final = re.compile(r"key-[0-9a-f]{40}")
 WAIT: Final = parameters.span(
     "wait", "Answer when the saga has ended, but wait no longer than this.", MOST_WAIT
 )
+START_KEY: Final = parameters.text(
+    "Idempotency-Key",
+    "The start key: the same request again under it gives the same saga.",
+    minLength=1,
+    maxLength=MOST_KEY,
+)
+TRACEPARENT: Final = parameters.text("traceparent", "The trace the saga belongs to (W3C Trace Context).")
+TRACESTATE: Final = parameters.text("tracestate", "What the trace's vendors add to it.")
+#: Headers of a start.
+HEADERS: Final = (START_KEY, TRACEPARENT, TRACESTATE)
 #: Parameters of a start.
 QUERY: Final = parameters.known(WAIT)
 _REPLAYED: Final = {"Idempotent-Replayed": "true"}

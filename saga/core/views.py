@@ -19,7 +19,7 @@ from saga.language.model import SagaDefinition, Step
 from saga.ports.stored import Summary
 
 #: Members of entries that hold times; shown as RFC 3339.
-_TIMES = frozenset({"at", "next_at", "until", "start_at", "deadline", "due"})
+TIMES = frozenset({"at", "next_at", "until", "start_at", "deadline", "due"})
 #: Members of entries that hold what clients, participants and persons wrote.
 _TEXTS = frozenset({"labels", "output", "payload", "detail", "reason"})
 
@@ -197,7 +197,7 @@ def journal(definition: SagaDefinition, state: SagaState, entries: Iterable[Entr
 
 def _entry(definition: SagaDefinition, hides: Veil, seq: int, entry: Entry) -> dict[str, Any]:
     shown = as_dict(entry)
-    for name in _TIMES & shown.keys():
+    for name in TIMES & shown.keys():
         shown[name] = when(shown[name])
     shown.pop("size", None)
     if "input" in shown:

@@ -23,7 +23,7 @@ from pydantic import (
     model_serializer,
 )
 
-from saga.language.durations import checked_duration, format_duration, parse_duration
+from saga.language.durations import DURATION, checked_duration, format_duration, parse_duration
 from saga.language.words import shown
 
 #: Names of definitions, steps, services, signals, labels and secrets.
@@ -64,17 +64,29 @@ def _unlimited(value: Any) -> Any:
     return None if value == "unlimited" else value
 
 
-Duration: TypeAlias = Annotated[float, BeforeValidator(_duration), PlainSerializer(format_duration)]
+#: What a document may say where values are made of text; for JSON Schemas only.
+_Written: TypeAlias = Annotated[str, StringConstraints(pattern=f"^{DURATION}$")]
+_Endless: TypeAlias = Literal["unlimited"]
+
+Duration: TypeAlias = Annotated[
+    float, BeforeValidator(_duration, json_schema_input_type=_Written), PlainSerializer(format_duration)
+]
 #: A duration, or None for one that never ends, which is ``unlimited`` in a document.
 Unlimited: TypeAlias = Annotated[
     float | None,
-    BeforeValidator(lambda value, info: None if _unlimited(value) is None else _duration(value, info)),
+    BeforeValidator(
+        lambda value, info: None if _unlimited(value) is None else _duration(value, info),
+        json_schema_input_type=_Written | _Endless | None,
+    ),
     PlainSerializer(lambda value: "unlimited" if value is None else format_duration(value)),
 ]
 Attempts: TypeAlias = Annotated[
     int | None,
     Field(strict=True, ge=1, le=1_000_000),
-    BeforeValidator(_unlimited),
+    BeforeValidator(
+        _unlimited,
+        json_schema_input_type=Annotated[int, Field(ge=1, le=1_000_000)] | _Endless | None,
+    ),
     PlainSerializer(lambda value: "unlimited" if value is None else value),
 ]
 #: Whole numbers are written without a fraction.

@@ -189,10 +189,16 @@ def _as_held(value: Any, handler: SerializerFunctionWrapHandler) -> Any:
     return {"worker": handler(value)}
 
 
+_HeldWorker: TypeAlias = Annotated[
+    Worker,
+    WrapValidator(_held_worker, json_schema_input_type=WorkerCompensation),
+    WrapSerializer(_as_held),
+    Tag("~worker"),
+]
 #: Tags begin with "~", which no member of a document does, so that they can be told from a place in it.
 AnyCompensation: TypeAlias = Annotated[
     Annotated[Call, Tag("~call")]
-    | Annotated[Worker, WrapValidator(_held_worker), WrapSerializer(_as_held), Tag("~worker")]
+    | _HeldWorker
     | Annotated[Literal["none"], Tag("~none")],
     Discriminator(_compensation_tag),
 ]
