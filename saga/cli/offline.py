@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +23,31 @@ if TYPE_CHECKING:
     from saga.language.model import SagaDefinition
 
 
+#: What pydantic calls the setting that keeps it from looking through every installed package for plug-ins.
+_PLUG_INS = "PYDANTIC_DISABLE_PLUGINS"
+# The interpreter looks through all there is for garbage before it ends; what is frozen it passes over.
+atexit.register(gc.freeze)
+
+
+@contextmanager
+def _brief() -> Iterator[None]:
+    """Leave out, within a command that ends at once, what pays only in a process that stays."""
+    collects, plug_ins = gc.isenabled(), os.environ.get(_PLUG_INS)
+    gc.disable()
+    os.environ.setdefault(_PLUG_INS, "__all__")
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+        if plug_ins is None:
+            del os.environ[_PLUG_INS]
+
+
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
 @json_option
+@_brief()
 def validate(*, files: Sequence[str], as_json: bool) -> None:
     """Check definitions, every problem at once.
 
@@ -68,6 +94,7 @@ def _problem_json(problem: Problem) -> Mapping[str, Any]:
 
 @click.command()
 @click.argument("file", metavar="FILE")
+@_brief()
 def graph(file: str) -> None:
     """Draw a definition in mermaid: steps, pivot and compensations."""
     from saga.cli.files import definition
@@ -81,6 +108,7 @@ def graph(file: str) -> None:
 @click.option("--fail", metavar="STEP", help="Only for this step; without it for none and for each in turn.")
 @click.option("--uncertain", is_flag=True, help="It stays in doubt, in place of being refused.")
 @json_option
+@_brief()
 def simulate(*, file: str, fail: str | None, uncertain: bool, as_json: bool) -> None:
     """Show what is sent, and what is undone, when a step fails.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -11,7 +10,7 @@ from saga.errors import Problem
 from saga.language.expressions import ExpressionInvalid, Reference, references
 from saga.language.model import Call, SagaDefinition, Step, Worker
 from saga.language.pointers import escape, pointer
-from saga.language.words import did_you_mean
+from saga.language.words import closest, did_you_mean
 
 Problems: TypeAlias = Iterator[Problem]
 
@@ -163,8 +162,8 @@ def _unknown_root(root: str, place: _Place, definition: SagaDefinition) -> str:
     if root in definition.graph:
         return f"there is no root {root!r}: did you mean steps.{root}.output?"
     known = [each for each in _ROOTS if each in place.roots]
-    close = difflib.get_close_matches(root, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"use {', '.join(known)}"
+    close = closest(root, known)
+    hint = f"did you mean {close!r}?" if close is not None else f"use {', '.join(known)}"
     return f"there is no root {root!r}: {hint}"
 
 

@@ -7,7 +7,6 @@ place), so that all other checks can still be made and a person sees every probl
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -31,7 +30,7 @@ from saga.language.model import (
     WorkerCompensation,
 )
 from saga.language.pointers import parent, pointer
-from saga.language.words import MUST_BE, NAME_RULE, not_among, shown
+from saga.language.words import MUST_BE, NAME_RULE, closest, not_among, shown
 
 _Loc: TypeAlias = tuple[str | int, ...]
 
@@ -192,8 +191,8 @@ def _remedy(kind: str, value: object, loc: _Loc) -> str:
 
 def _unknown(loc: _Loc) -> str:
     name, known = loc[-1], sorted(_model_at(loc).model_fields)
-    close = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"known here are {', '.join(known)}"
+    close = closest(str(name), known)
+    hint = f"did you mean {close!r}?" if close is not None else f"known here are {', '.join(known)}"
     return f"{str(name)[:80]!r} is not a field here: {hint}"
 
 

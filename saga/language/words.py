@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -51,15 +50,23 @@ def shortened(text: str) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
+def closest(name: str, known: Iterable[str], alike: float = 0.6) -> str | None:
+    """Return what is most like a name among what is known, None when nothing is alike enough."""
+    # Imported here because nothing is compared as long as nothing is wrong.
+    import difflib  # noqa: PLC0415
+
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=alike)), None)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a question that ends a sentence, when something known is much like it; else nothing."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f": did you mean {close[0]!r}?" if close else ""
+    close = closest(name, known)
+    return f": did you mean {close!r}?" if close is not None else ""
 
 
 def not_among(value: object, expected: str) -> str:
     """Return that a value is none of those expected, which stand in quotes, and which one was probably meant."""
     allowed = re.findall("'([^']*)'", expected)
-    close = difflib.get_close_matches(value, allowed, n=1, cutoff=_ALIKE) if isinstance(value, str) else []
-    hint = f"did you mean {close[0]!r}? Taken are" if close else "write one of"
+    close = closest(value, allowed, _ALIKE) if isinstance(value, str) else None
+    hint = f"did you mean {close!r}? Taken are" if close is not None else "write one of"
     return f"{shown(value)} is not taken here: {hint} {expected}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pty
@@ -101,10 +102,25 @@ def test_help_loads_click_and_little_else(arguments: list[str]) -> None:
     assert not loaded(*arguments) & (HEAVY | CHECKING | ASKING)
 
 
-@pytest.mark.parametrize("command", ["validate", "graph"])
+@pytest.mark.parametrize("command", ["validate", "graph", "simulate"])
 def test_a_command_without_a_server_loads_no_network_and_no_telemetry(command: str) -> None:
     """Nor rich, as nobody looks at a terminal."""
     assert not loaded(command, str(BOOKING)) & (HEAVY | ASKING | {"saga.stores", "saga.engine", "saga.app"})
+
+
+def test_a_sound_definition_is_compared_with_nothing() -> None:
+    """What was probably meant is looked for where something is wrong."""
+    assert "difflib" not in loaded("validate", str(BOOKING))
+
+
+def test_a_command_that_hurries_leaves_the_process_as_it_was(saga: Terminal) -> None:
+    """The collector runs again, and no setting of another package stays behind."""
+    before = dict(os.environ)
+    for command in ("validate", "graph", "simulate"):
+        assert saga(command, str(BOOKING)).code == 0
+        assert saga(command, "nowhere.yaml").code == 2
+    assert gc.isenabled()
+    assert dict(os.environ) == before
 
 
 def test_a_command_that_asks_a_server_loads_neither_the_server_nor_the_definition_model() -> None:
