@@ -112,7 +112,7 @@ def no_surprise(world: World) -> Iterator[str]:
     for process in [*world.processes, *world.dead]:
         loop = getattr(process, "loop", process)
         yield from loop.complaints
-        for task in loop._tasks:
+        for task in loop._tasks if loop.alive else ():
             if task.done() and not task.cancelled() and task._log_traceback:
                 yield f"a task ended with an error nobody looked at: {task.exception()!r}"
 
@@ -303,7 +303,7 @@ def callbacks_stand(world: World) -> Iterator[str]:
             for body in world.store.kept._sagas[said.saga].entries
             if getattr(entry := decode(body), "step", None) == said.step
         }
-        done = ("step_succeeded", "compensation_undone", "late_answer")
+        done = ("step_succeeded", "compensation_undone", "late_answer", "resolve_commanded")
         wanted = done if said.outcome == "succeeded" else ("step_refused", "attempt_refused", "late_answer")
         if not kinds & set(wanted):
             yield f"{said} was confirmed, and the journal of {said.saga} lacks it"

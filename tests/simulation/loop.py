@@ -55,8 +55,8 @@ class Timeline:
 class ProcessLoop(asyncio.AbstractEventLoop):
     """The event loop of one process: its callbacks, its own monotonic clock, and how it ends."""
 
-    def __init__(self, timeline: Timeline, *, offset: float = 0.0, rate: float = 1.0) -> None:
-        self.timeline = timeline
+    def __init__(self, timeline: Timeline, *, name: str = "", offset: float = 0.0, rate: float = 1.0) -> None:
+        self.timeline, self.name = timeline, name
         self.ready: deque[asyncio.Handle] = deque()
         #: It hangs: nothing of it runs.
         self.held = False

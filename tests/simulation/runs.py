@@ -56,11 +56,13 @@ def _listening() -> Iterator[list[str]]:
         log.propagate = propagate
 
 
-def play(seed: object, *, coordinators: int | None = None) -> tuple[World, Ended]:
-    """Run one world and judge it; return both."""
+def play(
+    seed: object, *, coordinators: int | None = None, trace: list[tuple[float, str]] | None = None
+) -> tuple[World, Ended]:
+    """Run one world and judge it; return both. ``trace`` is given what was written and what befell whom."""
     began = time.process_time()
     with _listening() as logged:
-        world = World(seed, coordinators=coordinators)
+        world = World(seed, coordinators=coordinators, trace=trace)
         ended = Ended(seed=seed, coordinators=world.count)
         try:
             world.run()

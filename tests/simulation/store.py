@@ -56,6 +56,8 @@ class SimulatedStore:
     kept: MemoryStore = field(default_factory=lambda: MemoryStore(shared=True))
     #: What the caller of each write was told that changed nothing.
     conflicts: Counter[str] = field(default_factory=Counter)
+    #: Every write that was executed, with when and what came of it; None: not kept.
+    trace: list[tuple[float, str]] | None = None
 
     def seen_by(self, process: ProcessLoop) -> RemoteStore:
         """Return the store as that process sees it."""
@@ -93,7 +95,10 @@ class SimulatedStore:
 
     def execute(self, request: Request) -> object:
         """Execute the request now, and return its result or its error."""
-        return self.do(getattr(self.kept, request.verb)(*request.args, **request.named))
+        result = self.do(getattr(self.kept, request.verb)(*request.args, **request.named))
+        if self.trace is not None and request.verb not in READS:
+            self.trace.append((self.timeline.now, f"{request.sender.name} {_told(request, result)}"))
+        return result
 
     def do(self, call: Coroutine[Any, Any, Any]) -> Any:
         """Run a call of the store in memory, which never waits."""
@@ -153,6 +158,19 @@ class RemoteStore:
 
     def backlog(self) -> float:
         return 0.0
+
+
+def _told(request: Request, result: object) -> str:
+    told = []
+    for arg in request.args:
+        if isinstance(arg, Append):
+            entries = b" ".join(arg.entries).decode()
+            told.append(
+                f"{'release ' * arg.release}folded={list(arg.folded)} settles={list(arg.settles)} {entries}"
+            )
+        else:
+            told.append(repr(arg))
+    return f"{request.verb}({', '.join(told)}) -> {str(result)[:80]}"
 
 
 # --------------------------------------------------------------------------- what can go wrong with a request

@@ -15,6 +15,7 @@ from saga.stores.memory_rows import KeptName
 from saga.worker import Limits
 from tests.simulation import shapes
 from tests.simulation.clients import Clients
+from tests.simulation.clock import BEGIN
 from tests.simulation.coordinators import Making, Process
 from tests.simulation.loop import ProcessLoop, Timeline
 from tests.simulation.participants import Participants
@@ -56,7 +57,9 @@ class Ended:
 class World:
     """Everything that is there, by one seed."""
 
-    def __init__(self, seed: object, *, coordinators: int | None = None) -> None:
+    def __init__(
+        self, seed: object, *, coordinators: int | None = None, trace: list[tuple[float, str]] | None = None
+    ) -> None:
         self.seed = seed
         # Ids of traces are drawn from here.
         random.seed(f"{seed}")
@@ -68,16 +71,19 @@ class World:
         self.processes: list[Process] = []
         self.dead: list[ProcessLoop] = []
         self._named = 0
-        self.wild = self.dice.choice((0.0, 0.02, 0.06, 0.15, 0.3))
+        #: Parked sagas a person will decide about at the end.
+        self._decisions = self.dice.choice((0, 2, 5))
+        self.wild = self.dice.choice((0.0, 0.05, 0.15, 0.3, 0.5))
         #: Seconds clocks may be wrong.
-        self.skew = self.dice.choices((0.0, 2.0, 20.0, 3600.0), (40, 45, 14, 1))[0]
+        self.skew = self.dice.choices((0.0, 2.0, 20.0, 3600.0), (40, 43, 14, 3))[0]
         #: Share of answers to clients that are lost.
         self.losing = self.dice.choice((0.0, 0.1, 0.3))
         self.limits = Limits(running=self.dice.choice((2, 5000)), calls=self.dice.choice((1, 3, 96)))
-        self.store = SimulatedStore(self.timeline, rate=self.wild * self.dice.random())
+        self.store = SimulatedStore(self.timeline, rate=self.wild * self.dice.choice((0.0, 0.2, 0.6)))
+        self.store.trace = trace
         self.clients = Clients(self)
         self.participants = Participants(self.timeline, self.clients.call_back, rate=self.wild)
-        self.wire = Wire(self.timeline, self.participants, self._length, rate=self.wild / 4)
+        self.wire = Wire(self.timeline, self.participants, self._length, rate=self.wild / 2)
         self._parsed = {}
         for name, document, made in shapes.stored():
             self.store.kept._names[name] = KeptName(versions=[shapes.version(name, document)])
@@ -90,20 +96,34 @@ class World:
         dice, faulty = self.dice, self.dice.uniform(4.0, 20.0)
         for _ in range(self.count):
             self.launch()
-        for number in range(dice.randint(1, 4)):
+        for number in range(dice.randint(1, 6)):
             self.clients.spawn(self.clients.start(number), dice.random() * faulty)
-        for _ in range(dice.choice((0, 1, 3))):
+        for _ in range(dice.choice((0, 1, 3, 8))):
             self.clients.spawn(self.clients.command(), dice.random() * faulty)
-        for _ in range(dice.choice((0, 1, 2, 4))):
+        for _ in range(dice.choice((0, 1, 2, 4, 7))):
             name = dice.choices(_NAMES, _WEIGHTS)[0]
             self.timeline.at(dice.random() * faulty, self._befall, name)
         self.timeline.run(faulty)
         self._heal()
-        until = faulty + BOUND + 2 * self.skew
+        self._go_on(faulty + BOUND)
+        if not self.rests and not self._waiting():
+            self._go_on(faulty + BOUND + 2 * self.skew)
+        self.timeline.run(self.timeline.now + QUIET)
+
+    def _go_on(self, until: float) -> None:
         while not self.rests and self.timeline.now < until:
             self._decide()
             self.timeline.run(self.timeline.now + 1.0)
-        self.timeline.run(self.timeline.now + QUIET)
+
+    def _waiting(self) -> list[str]:
+        """Return the sagas that have not ended, and not because they wait for a time that another's clock told."""
+        now = BEGIN + self.timeline.now + min(process.clock.skew for process in self.living)
+        return [
+            saga_id
+            for saga_id, saga in self.store.kept._sagas.items()
+            if saga.summary.status not in AT_REST
+            and (saga.owner or saga.inbox or (saga.due_at or 0.0) <= now or _is_open(self.state(saga_id)))
+        ]
 
     @property
     def rests(self) -> bool:
@@ -129,12 +149,16 @@ class World:
             self.launch()
 
     def _decide(self) -> None:
-        """Let a person see to what is paused."""
+        """Let a person see to what is paused, and to some of what is parked."""
         if not self.living:
             self.launch()
-        for saga in self.store.kept._sagas.values():
+        for saga_id, saga in sorted(self.store.kept._sagas.items()):
             if saga.summary.status == "paused" and not self.clients.busy:
-                self.clients.spawn(self.clients.ask(saga.id, "resume"))
+                self.clients.spawn(self.clients.ask(saga_id, "resume"))
+            elif saga.summary.status == "parked" and self._decisions > 0:
+                self._decisions -= 1
+                name = self.dice.choice(("retry", "resolve", "resolve", "cancel", "abandon"))
+                self.clients.spawn(self.clients.ask(saga_id, name))
 
     # ----------------------------------------------------------------- coordinators
 
@@ -152,13 +176,14 @@ class World:
         """Start a coordinator that nobody has heard of before."""
         dice = self.dice
         self._named += 1
-        loop = ProcessLoop(self.timeline, offset=dice.random() * 1000, rate=dice.uniform(0.99, 1.01))
+        node, offset, rate = f"n{self._named}", dice.random() * 1000, dice.uniform(0.99, 1.01)
+        loop = ProcessLoop(self.timeline, name=node, offset=offset, rate=rate)
         process = Process(
             Making(
                 loop=loop,
                 store=self.store.seen_by(loop),
                 invoker=SimulatedInvoker(self.wire, loop),
-                node=f"n{self._named}",
+                node=node,
                 ttl=TTL,
                 skew=dice.uniform(-self.skew, self.skew),
                 limits=self.limits,
@@ -184,6 +209,8 @@ class World:
         process = self.someone()
         if process is not None:
             self.fired[f"coordinator: {name}"] += 1
+            if self.store.trace is not None:
+                self.store.trace.append((self.timeline.now, f"{process.node} {name}"))
             FAULTS[name][1](self, process)
 
     # ----------------------------------------------------------------- sagas
@@ -202,6 +229,10 @@ class World:
         for saga_id, saga in sorted(self.store.kept._sagas.items()):
             found.update(saga_id.encode() + b"\n" + b"\n".join(saga.entries))
         return found.hexdigest()
+
+
+def _is_open(state: SagaState) -> bool:
+    return any(True for _ in state.open_invocations())
 
 
 # --------------------------------------------------------------------------- what befalls a coordinator
