@@ -21,6 +21,7 @@ from saga.api.problems import answer
 from saga.api.routes import add_routes
 from saga.catalogue import Catalogue
 from saga.clock import SystemClock
+from saga.core.entries import FORMAT
 from saga.errors import StoreUnusable
 from saga.folder import store_folder
 from saga.intake import Intake
@@ -100,6 +101,11 @@ async def _store(app: web.Application) -> AsyncIterator[None]:
     store = app[keys.STORE]
     await store.open()
     try:
+        if newer := await store.newer(FORMAT):
+            log.warning(
+                "%d sagas are left alone: their journals have a newer format than this release knows, and a later "
+                "release has to run them", newer,
+            )  # fmt: skip
         app[keys.CALLBACK_KEY] = await store.secret("callback", secrets.token_bytes(_KEY_BYTES))
         folder = app[keys.SETTINGS].definitions
         if folder is not None:

@@ -11,7 +11,7 @@ from typing import Protocol
 from saga.catalogue import Catalogue
 from saga.core import entries as e
 from saga.core import views
-from saga.core.encoding import decode, encode
+from saga.core.encoding import encode, read
 from saga.core.entries import FORMAT, Entry
 from saga.core.journal import evolve, replay
 from saga.core.state import SagaState
@@ -19,7 +19,7 @@ from saga.engine import Engine, Run, TakenOver
 from saga.errors import LeaseLost, MessagesWaiting, StoreError, StoreUnknown, UnreadableJournal
 from saga.ports.clock import Clock
 from saga.ports.store import Store
-from saga.ports.stored import ORPHANED, POISON, SUSPECT, Append, Claimed, Record, Summary
+from saga.ports.stored import ORPHANED, POISON, SUSPECT, Append, Claimed, Summary
 from saga.ports.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -93,10 +93,10 @@ class Claims:
     async def _claim(self) -> bool:
         """Claim what is due, if there is room; return whether there may be more."""
         limit = min(BATCH, self._runner.room)
-        due = await self._store.next_due() if limit else None
+        due = await self._store.next_due(FORMAT) if limit else None
         if due is None or due > self._clock.now():
             return False
-        claimed = await self._store.claim(self._runner.node, limit, self._clock.now())
+        claimed = await self._store.claim(self._runner.node, limit, self._clock.now(), FORMAT)
         await self._take_on_all(claimed)
         return len(claimed) == limit
 
@@ -155,7 +155,7 @@ class Claims:
 
     async def _loaded(self, claimed: Claimed) -> Run | None:
         lease = claimed.lease
-        entries = _read(claimed.record)
+        entries = read(claimed.record.format, claimed.record.entries)
         state = replay(entries)
         definition = await self._patiently(self._catalogue.running, state.definition, state.version)
         if definition is None:
@@ -193,10 +193,3 @@ class Claims:
             await self._patiently(self._store.append, claimed.lease, batch)
         except (LeaseLost, MessagesWaiting, StoreUnknown) as error:
             log.warning("saga %s could not be put down: %s", claimed.lease.saga_id, error)
-
-
-def _read(record: Record) -> list[Entry]:
-    """Return the entries of a journal; raises UnreadableJournal for one of a later release."""
-    if record.format > FORMAT:
-        raise UnreadableJournal(f"its journal has format {record.format}; this release knows {FORMAT}")
-    return [decode(body) for body in record.entries]

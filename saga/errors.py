@@ -10,6 +10,7 @@
     ├── CannotListen           the address to listen on cannot be used
     ├── IllegalEntry           an entry the transition table does not allow
     ├── UnreadableJournal      a journal this release cannot read
+    │   └── NewerJournal       its format is one of a later release
     ├── RequestChanged         an attempt would not repeat the bytes of the one before
     ├── InboxFull              too many messages wait for the saga
     ├── Busy, Stopping         no start is taken now (saga.intake)
@@ -90,6 +91,10 @@ class IllegalEntry(SagaError):
 
 class UnreadableJournal(SagaError):
     """A journal holds an entry or a format this release does not know; a newer release may read it."""
+
+
+class NewerJournal(UnreadableJournal):
+    """A journal has a format of a later release: nothing is wrong with it, and it is not this one's to touch."""
 
 
 class RequestChanged(SagaError):

@@ -11,13 +11,13 @@ from pydantic_core import to_json
 
 from saga.catalogue import Catalogue
 from saga.changes import Seen, Watch
-from saga.core.encoding import decode
+from saga.core.encoding import read
 from saga.core.entries import Entry
 from saga.core.journal import replay
 from saga.core.messages import Callback, Told, fold_all, hear
 from saga.core.state import SagaState
 from saga.core.tokens import Addressed
-from saga.errors import InboxFull, SagaError, StoreError
+from saga.errors import InboxFull, NewerJournal, SagaError, StoreError
 from saga.language.model import SagaDefinition
 from saga.ports.clock import Clock
 from saga.ports.store import Sagas
@@ -69,7 +69,7 @@ class Post:
         record = await self._store.load(saga_id)
         if record is None:
             return None
-        entries = tuple(decode(body) for body in record.entries)
+        entries = read(record.format, record.entries)
         state = replay(entries)
         definition = await self._catalogue.running(state.definition, state.version)
         if definition is None:
@@ -126,7 +126,10 @@ class Post:
         until = self._clock.monotonic() + seconds
         with self._worker.changes.watch(saga_id) as watch:
             while True:
-                loaded = await self.load(saga_id)
+                try:
+                    loaded = await self.load(saga_id)
+                except NewerJournal:
+                    return None  # a node of a later release folds it; what it makes of it cannot be read here
                 entry = None if loaded is None else _verdict_on(loaded, message_id)
                 if loaded is not None and entry is not None:
                     return Verdict(entry=entry, seen=loaded.seen)

@@ -13,6 +13,7 @@ from saga.catalogue import Catalogue
 from saga.changes import Changes, Seen
 from saga.claims import Claims
 from saga.core.decider import Invoke
+from saga.core.entries import FORMAT
 from saga.core.outcomes import Outcome, Uncertain
 from saga.core.state import SagaState
 from saga.engine import Engine, PollDue, Result, Run, Turn
@@ -180,7 +181,7 @@ class Worker:
         elif not self.stopping:
             self._arriving.add(saga_id)
             try:
-                claimed = await self._store.take(saga_id, self.node)
+                claimed = await self._store.take(saga_id, self.node, FORMAT)
                 if claimed is not None:
                     await self._claims.take_on(claimed)
             finally:

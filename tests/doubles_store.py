@@ -58,6 +58,7 @@ READS = frozenset(
         "definitions",
         "versions",
         "next_due",
+        "newer",
         "messages",
         "inboxes",
         "owned",
@@ -184,17 +185,20 @@ class FaultyStore:
     async def start(self, saga: NewSaga) -> Existing | None:
         return await self._call("start", lambda: self.inner.start(saga))
 
-    async def claim(self, node: str, limit: int, now: float) -> Sequence[Claimed]:
-        return await self._call("claim", lambda: self.inner.claim(node, limit, now))
+    async def claim(self, node: str, limit: int, now: float, newest: int) -> Sequence[Claimed]:
+        return await self._call("claim", lambda: self.inner.claim(node, limit, now, newest))
 
-    async def take(self, saga_id: str, node: str) -> Claimed | None:
-        return await self._call("take", lambda: self.inner.take(saga_id, node))
+    async def take(self, saga_id: str, node: str, newest: int) -> Claimed | None:
+        return await self._call("take", lambda: self.inner.take(saga_id, node, newest))
 
     async def append(self, lease: Lease, batch: Append) -> Lease:
         return await self._call("append", lambda: self.inner.append(lease, batch))
 
-    async def next_due(self) -> float | None:
-        return await self._call("next_due", self.inner.next_due)
+    async def next_due(self, newest: int) -> float | None:
+        return await self._call("next_due", lambda: self.inner.next_due(newest))
+
+    async def newer(self, newest: int) -> int:
+        return await self._call("newer", lambda: self.inner.newer(newest))
 
     async def deliver(self, saga_id: str, message: Message) -> Delivered:
         return await self._call("deliver", lambda: self.inner.deliver(saga_id, message))

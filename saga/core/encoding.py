@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import MISSING, fields
 from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from saga.core.entries import KINDS, Entry
-from saga.errors import UnreadableJournal
+from saga.core.entries import FORMAT, KINDS, Entry
+from saga.errors import NewerJournal, UnreadableJournal
 
 
 def _defaults(entry: type[Entry]) -> tuple[tuple[str, Any], ...]:
@@ -59,3 +60,16 @@ def decode(body: bytes) -> Entry:
         return entry(**known)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnreadableJournal(f"an entry cannot be read: {type(error).__name__}: {error}") from error
+
+
+def read(version: int, bodies: Iterable[bytes]) -> tuple[Entry, ...]:
+    """Return the entries of a journal of that format.
+
+    Raises :class:`~saga.errors.NewerJournal` for a format of a later release, of which nothing is read: what is
+    not known of it might be what matters.
+    """
+    if version > FORMAT:
+        raise NewerJournal(
+            f"its journal has format {version} and this release knows up to {FORMAT}: a later release runs it"
+        )
+    return tuple(decode(body) for body in bodies)

@@ -64,7 +64,10 @@ class Sagas(Place, Protocol):
     async def start(self, saga: NewSaga) -> Existing | None:
         """Insert the saga; None when it is new, else what is there under its id (nothing is changed)."""
 
-    async def claim(self, node: str, limit: int, now: float) -> Sequence[Claimed]:
+    # ``newest`` is the newest format of journals that the node knows: it runs no saga of a newer one, and leaves
+    # it as it stands to nodes of a later release.
+
+    async def claim(self, node: str, limit: int, now: float, newest: int) -> Sequence[Claimed]:
         """Take up to ``limit`` unowned sagas that are due or have a message.
 
         Longest due first, but one place in four, counted across calls, goes to sagas nobody has run yet
@@ -72,8 +75,8 @@ class Sagas(Place, Protocol):
         claimable even before. The fence rises unless this node held the saga last.
         """
 
-    async def take(self, saga_id: str, node: str) -> Claimed | None:
-        """Take one unowned saga, due or not, ended or not; None when it is owned or unknown."""
+    async def take(self, saga_id: str, node: str, newest: int) -> Claimed | None:
+        """Take one unowned saga, due or not, ended or not; None when it is owned, unknown or of a newer format."""
 
     async def append(self, lease: Lease, batch: Append) -> Lease:
         """Add the entries, and return the lease to go on with.
@@ -82,8 +85,11 @@ class Sagas(Place, Protocol):
         :class:`~saga.errors.MessagesWaiting` when the inbox must be folded first; the journal is unchanged.
         """
 
-    async def next_due(self) -> float | None:
+    async def next_due(self, newest: int) -> float | None:
         """Return the earliest time an unowned saga is due (by a message, too), None when there is none."""
+
+    async def newer(self, newest: int) -> int:
+        """Return how many unowned sagas of newer formats are due now or later: what claims leave out."""
 
     async def deliver(self, saga_id: str, message: Message) -> Delivered:
         """Put a message into the saga's inbox (at most 1,000 wait there), ended or not."""

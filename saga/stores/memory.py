@@ -128,8 +128,9 @@ class MemoryStore:
         self._changed(kept)
         return None
 
-    async def claim(self, node: str, limit: int, now: float) -> Sequence[Claimed]:
-        due = [saga for saga in self._due.values() if saga.inbox or saga.is_due(now)]
+    async def claim(self, node: str, limit: int, now: float, newest: int) -> Sequence[Claimed]:
+        known = [saga for saga in self._due.values() if saga.format <= newest]
+        due = [saga for saga in known if saga.inbox or saga.is_due(now)]
         due.sort(key=KeptSaga.due_order)
         new = [saga for saga in due if saga.fence == 0 and saga.is_due(now)]
         fresh = new[: fresh_places(self._places, limit)]
@@ -138,9 +139,11 @@ class MemoryStore:
         self._places += len(chosen)
         return [self._give(saga, node) for saga in sorted(chosen, key=KeptSaga.due_order)]
 
-    async def take(self, saga_id: str, node: str) -> Claimed | None:
+    async def take(self, saga_id: str, node: str, newest: int) -> Claimed | None:
         saga = self._sagas.get(saga_id)
-        return None if saga is None or saga.owner is not None else self._give(saga, node)
+        if saga is None or saga.owner is not None or saga.format > newest:
+            return None
+        return self._give(saga, node)
 
     async def append(self, lease: Lease, batch: Append) -> Lease:
         saga = self._sagas.get(lease.saga_id)
@@ -161,8 +164,12 @@ class MemoryStore:
         self._changed(saga)
         return replace(lease, fence=saga.fence, seq=len(saga.entries))
 
-    async def next_due(self) -> float | None:
-        return min((saga.due_at for saga in self._due.values() if saga.due_at is not None), default=None)
+    async def next_due(self, newest: int) -> float | None:
+        times = (saga.due_at for saga in self._due.values() if saga.format <= newest)
+        return min((at for at in times if at is not None), default=None)
+
+    async def newer(self, newest: int) -> int:
+        return sum(saga.format > newest for saga in self._due.values())
 
     # the inbox
 

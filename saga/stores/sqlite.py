@@ -128,11 +128,11 @@ class SqliteStore:
         size = sum(map(len, saga.entries)) + len(saga.summary.body)
         return await self._open_writer().submit(Rank.START, Starting(saga), size=size, counted="starts")
 
-    async def claim(self, node: str, limit: int, now: float) -> Sequence[Claimed]:
-        return await self._give(partial(self._claim, node=node, limit=limit, now=now))
+    async def claim(self, node: str, limit: int, now: float, newest: int) -> Sequence[Claimed]:
+        return await self._give(partial(self._claim, node=node, limit=limit, now=now, newest=newest))
 
-    async def take(self, saga_id: str, node: str) -> Claimed | None:
-        taken = await self._give(partial(_take, saga_id=saga_id, node=node))
+    async def take(self, saga_id: str, node: str, newest: int) -> Claimed | None:
+        taken = await self._give(partial(_take, saga_id=saga_id, node=node, newest=newest))
         return taken[0] if taken else None
 
     async def append(self, lease: Lease, batch: Append) -> Lease:
@@ -140,8 +140,11 @@ class SqliteStore:
         operation = Appending(lease, batch)
         return await self._open_writer().submit(Rank.RESULT, operation, size=size, counted="appends")
 
-    async def next_due(self) -> float | None:
-        return self._open_readers().near(sqlite_reads.next_due, None)
+    async def next_due(self, newest: int) -> float | None:
+        return self._open_readers().near(partial(sqlite_reads.next_due, newest=newest), None)
+
+    async def newer(self, newest: int) -> int:
+        return await self._open_readers().far(partial(sqlite_reads.newer, newest=newest), 0)
 
     # the inbox
 
@@ -226,9 +229,11 @@ class SqliteStore:
 
     # on the writer's thread
 
-    def _claim(self, db: sqlite3.Connection, node: str, limit: int, now: float) -> Sequence[Claimed]:
+    def _claim(
+        self, db: sqlite3.Connection, node: str, limit: int, now: float, newest: int
+    ) -> Sequence[Claimed]:
         fresh = fresh_places(self._places, limit)
-        claimed = sqlite_writes.claim(db, node=node, limit=limit, now=now, fresh=fresh)
+        claimed = sqlite_writes.claim(db, node=node, limit=limit, now=now, fresh=fresh, newest=newest)
         self._places += len(claimed)
         return claimed
 
@@ -267,6 +272,6 @@ class SqliteStore:
         self._lock.release()
 
 
-def _take(db: sqlite3.Connection, saga_id: str, node: str) -> Sequence[Claimed]:
-    taken = sqlite_writes.take(db, saga_id=saga_id, node=node)
+def _take(db: sqlite3.Connection, saga_id: str, node: str, newest: int) -> Sequence[Claimed]:
+    taken = sqlite_writes.take(db, saga_id=saga_id, node=node, newest=newest)
     return [] if taken is None else [taken]

@@ -213,12 +213,26 @@ def _listed(row: tuple[Any, ...]) -> Listed:
     return Listed(id=key, owner=owner, fence=fence, summary=summary)
 
 
-def next_due(db: sqlite3.Connection) -> float | None:
+_NEXT = """SELECT due_at FROM sagas WHERE owner IS NULL AND due_at IS NOT NULL AND format = ?
+    ORDER BY due_at, id LIMIT 1"""
+_NEWER = "SELECT count(*) FROM sagas WHERE owner IS NULL AND due_at IS NOT NULL AND format > ?"
+
+
+def known(newest: int) -> range:
+    """Return the formats of journals up to the newest: each is searched by itself, in the order of its index."""
+    return range(1, newest + 1)
+
+
+def next_due(db: sqlite3.Connection, newest: int) -> float | None:
     """Return the earliest time an unowned saga is due."""
-    row = db.execute(
-        "SELECT due_at FROM sagas WHERE owner IS NULL AND due_at IS NOT NULL ORDER BY due_at, id LIMIT 1"
-    ).fetchone()
-    return None if row is None else row[0]
+    rows = (db.execute(_NEXT, (version,)).fetchone() for version in known(newest))
+    return min((row[0] for row in rows if row is not None), default=None)
+
+
+def newer(db: sqlite3.Connection, newest: int) -> int:
+    """Return how many sagas no scan finds because of their format."""
+    count: int = db.execute(_NEWER, (newest,)).fetchone()[0]
+    return count
 
 
 def owned(db: sqlite3.Connection, node: str) -> list[str]:

@@ -62,8 +62,19 @@ _SECOND = (
     "ALTER TABLE sagas ADD COLUMN risk INTEGER NOT NULL DEFAULT 0",
 )
 
+# The scans for work, again: a node passes over what has a newer journal format than it knows, however much it is.
+_THIRD = (
+    "DROP INDEX sagas_due",
+    "DROP INDEX sagas_new",
+    "DROP INDEX sagas_called",
+    "CREATE INDEX sagas_due ON sagas (format, due_at, id) WHERE owner IS NULL AND due_at IS NOT NULL",
+    """CREATE INDEX sagas_new ON sagas (format, due_at, id)
+        WHERE owner IS NULL AND due_at IS NOT NULL AND fence = 0""",
+    "CREATE INDEX sagas_called ON sagas (format, due_at, id) WHERE owner IS NULL AND inbox > 0",
+)
+
 #: Statements that lead from each format to the next; the first make format 1 of an empty file.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD)
 
 #: The format this release reads and writes.
 FORMAT = len(MIGRATIONS)

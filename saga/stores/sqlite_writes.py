@@ -29,7 +29,7 @@ from saga.ports.stored import (
     StoredDefinition,
     Summary,
 )
-from saga.stores.sqlite_reads import definition, record
+from saga.stores.sqlite_reads import definition, known, record
 
 # definitions
 
@@ -178,33 +178,50 @@ def labels_text(labels: Mapping[str, str | float | int | bool]) -> str:
 
 # claiming
 
-_CLAIMABLE = "SELECT n, id, due_at, fence, held_by, risk, owner FROM sagas "
-_DUE = _CLAIMABLE + "WHERE owner IS NULL AND due_at <= ? ORDER BY due_at, id LIMIT ?"
-_NEW = _CLAIMABLE + "WHERE owner IS NULL AND fence = 0 AND due_at <= ? ORDER BY due_at, id LIMIT ?"
-_CALLED = _CLAIMABLE + "WHERE owner IS NULL AND inbox > 0 AND due_at > ? ORDER BY due_at, id LIMIT ?"
+_CLAIMABLE = "SELECT n, id, due_at, fence, held_by, risk, owner, format FROM sagas "
+_FREE = _CLAIMABLE + "WHERE owner IS NULL AND format = ? AND "
+_DUE = _FREE + "due_at <= ? ORDER BY due_at, id LIMIT ?"
+_NEW = _FREE + "fence = 0 AND due_at <= ? ORDER BY due_at, id LIMIT ?"
+_CALLED = _FREE + "inbox > 0 AND due_at > ? ORDER BY due_at, id LIMIT ?"
 _GIVE = "UPDATE sagas SET owner = ?, held_by = ?, fence = ? WHERE n = ?"
 
 #: The columns of ``_CLAIMABLE``.
-_Row = tuple[int, str, float | None, int, str | None, int, str | None]
+_Row = tuple[int, str, float | None, int, str | None, int, str | None, int]
 
 
-def claim(db: sqlite3.Connection, node: str, limit: int, now: float, fresh: int) -> list[Claimed]:
+def claim(
+    db: sqlite3.Connection, *, node: str, limit: int, now: float, fresh: int, newest: int
+) -> list[Claimed]:
     """Take up to ``limit`` sagas, up to ``fresh`` of them before their turn because nobody ran them yet."""
-    due: list[_Row] = db.execute(_DUE, (now, limit)).fetchall()
-    called: list[_Row] = db.execute(_CALLED, (now, limit)).fetchall()
-    new: list[_Row] = db.execute(_NEW, (now, fresh)).fetchall() if fresh else []
+    due = _first(db, _DUE, newest, now, limit)
+    called = _first(db, _CALLED, newest, now, limit)
+    new = _first(db, _NEW, newest, now, fresh) if fresh else []
     chosen = {row[0]: row for row in new}
     for row in due + called:
         if len(chosen) >= limit:
             break
         chosen[row[0]] = row
-    return [_give(db, row, node) for row in sorted(chosen.values(), key=lambda row: (row[2], row[1]))]
+    return [_give(db, row, node) for row in sorted(chosen.values(), key=_longest_due)]
 
 
-def take(db: sqlite3.Connection, saga_id: str, node: str) -> Claimed | None:
-    """Take this saga if nobody owns it."""
+def _first(db: sqlite3.Connection, search: str, newest: int, now: float, limit: int) -> list[_Row]:
+    """Return what a search finds first, in every format that is known."""
+    found: list[_Row] = []
+    for version in known(newest):
+        found += db.execute(search, (version, now, limit)).fetchall()
+    return sorted(found, key=_longest_due)[:limit]
+
+
+def _longest_due(row: _Row) -> tuple[float | None, str]:
+    return row[2], row[1]
+
+
+def take(db: sqlite3.Connection, saga_id: str, node: str, newest: int) -> Claimed | None:
+    """Take this saga if nobody owns it, and its format is known."""
     row: _Row | None = db.execute(_CLAIMABLE + "WHERE id = ?", (saga_id,)).fetchone()
-    return None if row is None or row[-1] is not None else _give(db, row, node)
+    if row is None or row[6] is not None or row[7] > newest:
+        return None
+    return _give(db, row, node)
 
 
 def put_back(db: sqlite3.Connection, leases: Sequence[Lease]) -> None:
@@ -216,7 +233,7 @@ def put_back(db: sqlite3.Connection, leases: Sequence[Lease]) -> None:
 
 
 def _give(db: sqlite3.Connection, row: _Row, node: str) -> Claimed:
-    n, saga_id, _, fence, held_by, risk, _ = row
+    n, saga_id, _, fence, held_by, risk, *_ = row
     fence += held_by != node
     db.execute(_GIVE, (node, node, fence, n))
     given = record(db, saga_id)

@@ -25,6 +25,7 @@ SOME: tuple[SagaStatus, ...] = ("running", "compensating", "completed")
 STATUSES = st.sampled_from(SOME)
 MESSAGES = st.sampled_from(["m1", "m2", "m3"])
 ABOUT = st.sampled_from([None, "pay:action", "pay:compensation"])
+FORMATS = st.sampled_from([1, 1, 1, 2, 3])
 MAYBE_TIME = st.none() | TIMES
 
 
@@ -49,6 +50,7 @@ def starts(draw: st.DrawFn) -> tuple[str, Any]:
         of=draw(summaries()),
         entries=draw(st.lists(st.binary(max_size=3), max_size=3)),
         fingerprint=draw(st.sampled_from(["p", "q"])),
+        version=draw(FORMATS),
     )
     return "start", saga
 
@@ -104,12 +106,13 @@ OPERATIONS = st.one_of(
     batches(),
     deliveries(),
     queries(),
-    st.tuples(st.just("claim"), st.tuples(NODES, st.integers(1, 3), TIMES)),
-    st.tuples(st.just("take"), st.tuples(IDS, NODES)),
+    st.tuples(st.just("claim"), st.tuples(NODES, st.integers(1, 3), TIMES, FORMATS)),
+    st.tuples(st.just("take"), st.tuples(IDS, NODES, FORMATS)),
+    st.tuples(st.sampled_from(["next_due", "newer"]), st.tuples(FORMATS)),
     st.tuples(st.sampled_from(["join", "leave", "inboxes", "owned"]), st.tuples(NODES)),
     st.tuples(st.sampled_from(["beat", "bury"]), st.tuples(NODES, st.integers(0, 2))),
     st.tuples(st.just("evaluate"), st.tuples(NODES, st.lists(IDS, max_size=2, unique=True))),
-    st.tuples(st.sampled_from(["release_dead", "next_due", "nodes", "definitions"]), st.just(())),
+    st.tuples(st.sampled_from(["release_dead", "nodes", "definitions"]), st.just(())),
     st.tuples(
         st.just("put_definition"),
         st.tuples(st.sampled_from(["x", "y"]), st.sampled_from([b"1", b"2"]), TIMES),
@@ -155,7 +158,7 @@ async def _everything(store: Store) -> Any:
         [await store.load(key) for key in "abcd"],
         await store.list(Query()),
         await store.nodes(),
-        await store.next_due(),
+        [await store.next_due(newest) for newest in (1, 2, 3)],
         [await store.versions(name) for name in "xy"],
         (store.counters.appends, store.counters.starts),
     )

@@ -24,7 +24,17 @@ from saga.ports.stored import (
     Query,
     SagaStatus,
 )
-from tests.contract.values import NODE, OTHER, batch, message, new_saga, one_turn, owned_saga, summary
+from tests.contract.values import (
+    KNOWN,
+    NODE,
+    OTHER,
+    batch,
+    message,
+    new_saga,
+    one_turn,
+    owned_saga,
+    summary,
+)
 from tests.doubles_store import Fault, FaultyStore, scripted, seeded
 
 # --------------------------------------------------------------------------- the store itself
@@ -149,13 +159,13 @@ async def test_a_saga_started_by_its_owner_has_fence_one(store: Store) -> None:
     record = await store.load("s1")
     assert record is not None
     assert (record.owner, record.fence, record.entries, record.format) == (NODE, 1, (b"a", b"b"), 1)
-    assert await store.claim(OTHER, 10, 1000.0) == []
+    assert await store.claim(OTHER, 10, 1000.0, KNOWN) == []
 
 
 async def test_an_unknown_saga_is_none(store: Store) -> None:
     """Nothing is made up for an id that is not there."""
     assert await store.load("x") is None
-    assert await store.take("x", NODE) is None
+    assert await store.take("x", NODE, KNOWN) is None
     assert await store.messages("x") == []
     assert await store.deliver("x", message()) == Delivered(result="unknown")
 
@@ -168,7 +178,7 @@ async def test_a_claim_is_exclusive(store: Store) -> None:
     for n in range(40):
         await store.start(new_saga(f"s{n:02}"))
     nodes = [f"node-{n}" for n in range(8)]
-    claims = await asyncio.gather(*(store.claim(node, 10, 100.0) for node in nodes))
+    claims = await asyncio.gather(*(store.claim(node, 10, 100.0, KNOWN) for node in nodes))
     taken = [claimed.lease.saga_id for claim in claims for claimed in claim]
     assert sorted(taken) == [f"s{n:02}" for n in range(40)]
     for node, claim in zip(nodes, claims, strict=True):
@@ -179,7 +189,7 @@ async def test_a_claim_brings_all_that_is_needed(store: Store) -> None:
     """Journal, inbox and a lease that works."""
     await store.start(new_saga(entries=[b"a", b"b"], start_key="key"))
     await store.deliver("s1", message())
-    (claimed,) = await store.claim(NODE, 1, 100.0)
+    (claimed,) = await store.claim(NODE, 1, 100.0, KNOWN)
     assert claimed.lease == Lease(saga_id="s1", node=NODE, fence=1, seq=2)
     assert claimed.record == await store.load("s1")
     assert claimed.record.messages == (message(),)
@@ -190,18 +200,54 @@ async def test_wake_times_are_honoured(store: Store) -> None:
     """A saga is not claimed before it is due, and never when nothing but a message can move it."""
     await store.start(new_saga("later", wake_at=200.0))
     await store.start(new_saga("never", wake_at=None))
-    assert await store.next_due() == 200.0
-    assert await store.claim(NODE, 10, 199.9) == []
-    assert [claimed.lease.saga_id for claimed in await store.claim(NODE, 10, 200.0)] == ["later"]
-    assert await store.next_due() is None
+    assert await store.next_due(KNOWN) == 200.0
+    assert await store.claim(NODE, 10, 199.9, KNOWN) == []
+    assert [claimed.lease.saga_id for claimed in await store.claim(NODE, 10, 200.0, KNOWN)] == ["later"]
+    assert await store.next_due(KNOWN) is None
+
+
+async def test_a_saga_of_a_newer_format_is_left_to_nodes_that_know_it(store: Store) -> None:
+    """No scan finds it, nor does its id; what it gets from outside waits for a node of a later release."""
+    await store.start(new_saga("newer", version=KNOWN + 1, wake_at=10.0))
+    await store.start(new_saga("known", wake_at=20.0))
+    assert (await store.deliver("newer", message())).result == "new"
+    before = await store.load("newer")
+    assert await store.next_due(KNOWN) == 20.0
+    assert [claimed.lease.saga_id for claimed in await store.claim(NODE, 10, 100.0, KNOWN)] == ["known"]
+    assert await store.take("newer", NODE, KNOWN) is None
+    assert await store.next_due(KNOWN) is None
+    assert await store.load("newer") == before
+
+    assert await store.next_due(KNOWN + 1) == 10.0
+    (claimed,) = await store.claim(OTHER, 10, 100.0, KNOWN + 1)
+    assert (claimed.lease.saga_id, claimed.record.format) == ("newer", KNOWN + 1)
+    assert await store.claim(NODE, 10, 100.0, KNOWN) == []
+
+
+async def test_sagas_of_newer_formats_that_nobody_owns_are_counted(store: Store) -> None:
+    """Those that will be due; one that has ended is nobody's work."""
+    for n, wake_at in enumerate([10.0, 1e9, None]):
+        await store.start(new_saga(f"s{n}", version=KNOWN + 1 + n % 2, wake_at=wake_at))
+    await store.start(new_saga("owned", owner=NODE, version=KNOWN + 1))
+    await store.start(new_saga("known"))
+    assert [await store.newer(newest) for newest in (KNOWN, KNOWN + 1, KNOWN + 2)] == [2, 1, 0]
+
+
+async def test_the_longest_due_go_first_whatever_their_formats(store: Store) -> None:
+    """A node that knows several formats is as fair as one that knows one."""
+    for n, wake_at in enumerate([30.0, 10.0, 40.0, 20.0]):
+        lease = await owned_saga(store, f"s{n}", version=KNOWN + n % 2)
+        await store.append(lease, batch(b"x", wake_at=wake_at, release=True))
+    taken = await store.claim(NODE, 3, 100.0, KNOWN + 1)
+    assert [claimed.lease.saga_id for claimed in taken] == ["s1", "s3", "s0"]
 
 
 async def test_very_long_waits_do_not_overflow(store: Store) -> None:
     """A timer of a thousand years neither fires nor breaks."""
     far = 100.0 + 1000 * 365 * 86400
     await store.start(new_saga(wake_at=far))
-    assert await store.claim(NODE, 10, 100.0) == []
-    assert await store.next_due() == far
+    assert await store.claim(NODE, 10, 100.0, KNOWN) == []
+    assert await store.next_due(KNOWN) == far
 
 
 async def test_the_longest_due_go_first(store: Store) -> None:
@@ -209,9 +255,9 @@ async def test_the_longest_due_go_first(store: Store) -> None:
     for key, wake_at in [("c", 30.0), ("a", 50.0), ("b", 10.0), ("d", 30.0)]:
         lease = await owned_saga(store, key)
         await store.append(lease, batch(b"x", wake_at=wake_at, release=True))
-    first = await store.claim(NODE, 3, 100.0)
+    first = await store.claim(NODE, 3, 100.0, KNOWN)
     assert [claimed.lease.saga_id for claimed in first] == ["b", "c", "d"]
-    assert [claimed.lease.saga_id for claimed in await store.claim(NODE, 3, 100.0)] == ["a"]
+    assert [claimed.lease.saga_id for claimed in await store.claim(NODE, 3, 100.0, KNOWN)] == ["a"]
 
 
 @pytest.mark.parametrize("limit", [1, 3, 8])
@@ -225,7 +271,7 @@ async def test_one_place_in_four_goes_to_new_sagas(store: Store, limit: int) -> 
     taken = [
         claimed.lease.saga_id
         for _ in range(24 // limit)
-        for claimed in await store.claim(OTHER, limit, 100.0)
+        for claimed in await store.claim(OTHER, limit, 100.0, KNOWN)
     ]
     assert sum(key.startswith("new") for key in taken) == 6
     assert [key for key in taken if key.startswith("old")] == [f"old-{n:02}" for n in range(18)]
@@ -235,23 +281,23 @@ async def test_all_places_are_used(store: Store) -> None:
     """Where there are no new sagas, or only new ones, no place stays empty."""
     for n in range(8):
         await store.start(new_saga(f"new-{n}"))
-    assert len(await store.claim(NODE, 8, 100.0)) == 8
+    assert len(await store.claim(NODE, 8, 100.0, KNOWN)) == 8
     await store.leave(NODE)
-    assert len(await store.claim(OTHER, 8, 100.0)) == 8
+    assert len(await store.claim(OTHER, 8, 100.0, KNOWN)) == 8
 
 
 async def test_the_fence_rises_only_for_another_node(store: Store) -> None:
     """Another node's claim raises the fence, after a put-down too; coming back to the same node does not."""
     lease = await owned_saga(store)
     lease = await store.append(lease, batch(b"x", release=True))
-    (again,) = await store.claim(NODE, 1, 100.0)
+    (again,) = await store.claim(NODE, 1, 100.0, KNOWN)
     assert again.lease.fence == 1
     await store.append(again.lease, batch(b"y", release=True))
-    other = await store.take("s1", OTHER)
+    other = await store.take("s1", OTHER, KNOWN)
     assert other is not None
     assert other.lease.fence == 2
     await store.append(other.lease, batch(b"z", release=True))
-    back = await store.take("s1", NODE)
+    back = await store.take("s1", NODE, KNOWN)
     assert back is not None
     assert back.lease.fence == 3
 
@@ -261,11 +307,11 @@ async def test_take_asks_only_that_nobody_owns_it(store: Store) -> None:
     await store.start(new_saga("early", wake_at=None))
     await store.start(new_saga("ended", wake_at=None, of=summary("completed", ended_at=1.0)))
     for key in ("early", "ended"):
-        taken = await store.take(key, NODE)
+        taken = await store.take(key, NODE, KNOWN)
         assert taken is not None
         assert taken.record == await store.load(key)
-        assert await store.take(key, NODE) is None
-        assert await store.take(key, OTHER) is None
+        assert await store.take(key, NODE, KNOWN) is None
+        assert await store.take(key, OTHER, KNOWN) is None
 
 
 async def test_what_a_node_owns_is_known(store: Store) -> None:
@@ -334,7 +380,7 @@ async def test_a_former_owner_cannot_write_the_end(store: Store) -> None:
     slow = await owned_saga(store)
     await store.bury(NODE, 0)
     await store.release_dead()
-    (taken,) = await store.claim(OTHER, 1, 1000.0)
+    (taken,) = await store.claim(OTHER, 1, 1000.0, KNOWN)
     with pytest.raises(LeaseLost):
         await store.append(slow, batch(b"end", of=summary("completed")))
     await store.append(taken.lease, batch(b"go on"))
@@ -351,7 +397,7 @@ async def test_an_append_is_one_write(store: Store) -> None:
     assert (record.entries, record.messages, record.owner) == ((b"first", b"x", b"y"), (), None)
     (listed,) = await store.list(Query())
     assert (listed.summary, listed.owner, listed.fence) == (done, None, 1)
-    assert await store.claim(NODE, 10, 1e12) == []
+    assert await store.claim(NODE, 10, 1e12, KNOWN) == []
 
 
 async def test_a_refused_append_spoils_no_other(store: Store) -> None:
@@ -393,7 +439,7 @@ async def test_an_empty_append_moves_the_wake_time(store: Store) -> None:
     lease = await owned_saga(store)
     lease = await store.append(lease, batch(wake_at=300.0, release=True))
     assert lease.seq == 1
-    assert await store.next_due() == 300.0
+    assert await store.next_due(KNOWN) == 300.0
 
 
 # --------------------------------------------------------------------------- the inbox
@@ -453,8 +499,8 @@ async def test_a_message_makes_a_saga_claimable(store: Store) -> None:
             new_saga(key, wake_at=wake_at, of=summary("completed" if key == "ended" else "running"))
         )
         await store.deliver(key, message(at=at))
-    assert await store.next_due() == 50.0
-    claimed = await store.claim(NODE, 10, 100.0)
+    assert await store.next_due(KNOWN) == 50.0
+    claimed = await store.claim(NODE, 10, 100.0, KNOWN)
     assert [each.lease.saga_id for each in claimed] == ["past", "ended", "future"]
 
 
@@ -578,7 +624,7 @@ async def test_what_the_dead_owned_is_due_at_once_under_a_higher_fence(store: St
     await store.bury(NODE, 0)
     assert await store.release_dead() == 2
     assert await store.release_dead() == 0
-    claimed = await store.claim(OTHER, 10, 100.0)
+    claimed = await store.claim(OTHER, 10, 100.0, KNOWN)
     assert [each.lease.saga_id for each in claimed] == ["dead", "unknown"]
     assert all(each.lease.fence > 1 for each in claimed)
     record = await store.load("living")
@@ -591,7 +637,7 @@ async def test_a_released_saga_is_taken_with_a_higher_fence_even_by_its_owner(st
     await owned_saga(store)
     await store.bury(NODE, 0)
     await store.release_dead()
-    taken = await store.take("s1", NODE)
+    taken = await store.take("s1", NODE, KNOWN)
     assert taken is not None
     assert taken.lease.fence > 1
 
@@ -602,7 +648,7 @@ async def test_a_message_that_was_left_keeps_its_place(store: Store) -> None:
     await store.deliver("s1", message(at=50.0))
     await store.append(lease, batch(b"x", wake_at=None))
     await store.leave(NODE)
-    assert await store.next_due() == 50.0
+    assert await store.next_due(KNOWN) == 50.0
 
 
 async def test_a_leaving_node_hands_over_at_once(store: Store) -> None:
@@ -614,7 +660,7 @@ async def test_a_leaving_node_hands_over_at_once(store: Store) -> None:
     assert record is not None
     assert (record.owner, record.fence) == (None, 1)
     assert [row.id for row in await store.nodes()] == [OTHER]
-    assert [each.lease.fence for each in await store.claim(OTHER, 10, 100.0)] == [2]
+    assert [each.lease.fence for each in await store.claim(OTHER, 10, 100.0, KNOWN)] == [2]
     await store.leave(NODE)
 
 
@@ -627,11 +673,11 @@ async def _risk_after(store: Store, *notes: list[str]) -> int:
             await store.start(new_saga("s1"))
             await store.start(new_saga("s2"))
         for saga_id in ("s1", "s2"):
-            assert await store.take(saga_id, node) is not None
+            assert await store.take(saga_id, node, KNOWN) is not None
         await store.evaluate(node, noted)
         assert await store.bury(node, 0)
         assert await store.release_dead() == 2
-    taken = await store.take("s1", OTHER)
+    taken = await store.take("s1", OTHER, KNOWN)
     assert taken is not None
     return taken.risk
 
@@ -658,24 +704,24 @@ async def test_a_death_tells_of_what_was_noted_for_evaluation(
 async def test_a_saga_in_good_order_is_at_no_risk(store: Store) -> None:
     """Neither put down nor handed over."""
     await store.start(new_saga())
-    claimed = await store.claim(NODE, 1, 100.0)
+    claimed = await store.claim(NODE, 1, 100.0, KNOWN)
     assert [each.risk for each in claimed] == [0]
     await store.evaluate(NODE, ["s1"])
     await store.leave(NODE)
-    assert [each.risk for each in await store.claim(OTHER, 1, 100.0)] == [0]
+    assert [each.risk for each in await store.claim(OTHER, 1, 100.0, KNOWN)] == [0]
 
 
 async def test_what_was_evaluated_without_harm_is_at_no_risk(store: Store) -> None:
     """A new note clears what stood in the old one, and only that; an unknown node notes nothing."""
     await _risk_after(store, ["s1", "s2"])
-    taken = await store.take("s2", OTHER)
+    taken = await store.take("s2", OTHER, KNOWN)
     assert taken is not None
     assert taken.risk == SUSPECT
     await store.evaluate(OTHER, ["s1", "s2"])
     await store.evaluate("unknown", [])
     await store.evaluate(OTHER, ["s2"])
     await store.leave(OTHER)
-    assert {each.lease.saga_id: each.risk for each in await store.claim(NODE, 9, 1e9)} == {
+    assert {each.lease.saga_id: each.risk for each in await store.claim(NODE, 9, 1e9, KNOWN)} == {
         "s1": 0,
         "s2": SUSPECT,
     }
@@ -684,10 +730,10 @@ async def test_what_was_evaluated_without_harm_is_at_no_risk(store: Store) -> No
 async def test_nobody_releases_what_is_being_exported(store: Store) -> None:
     """A saga under export belongs to no node and stays where it is."""
     await store.start(new_saga())
-    assert await store.take("s1", f"{EXPORT_OWNER}42") is not None
+    assert await store.take("s1", f"{EXPORT_OWNER}42", KNOWN) is not None
     assert await store.release_dead() == 0
-    assert await store.claim(NODE, 10, 1e12) == []
-    assert await store.take("s1", NODE) is None
+    assert await store.claim(NODE, 10, 1e12, KNOWN) == []
+    assert await store.take("s1", NODE, KNOWN) is None
 
 
 # --------------------------------------------------------------------------- odd data
@@ -766,7 +812,7 @@ async def test_after_a_lost_answer_load_tells_what_happened(store: Store) -> Non
         await faulty.start(new_saga())
     assert await faulty.start(new_saga()) == Existing(id="s1", start_key=None, fingerprint="print")
     with pytest.raises(StoreUnknown):
-        await faulty.claim(NODE, 10, 100.0)
+        await faulty.claim(NODE, 10, 100.0, KNOWN)
     assert await faulty.owned(NODE) == ["s1"]
     lease = await faulty.append(Lease(saga_id="s1", node=NODE, fence=1, seq=1), batch(b"x"))
     with pytest.raises(StoreUnknown):
@@ -815,7 +861,7 @@ async def test_a_cancelled_write_is_done_wholly_or_not_at_all(store: Store) -> N
 async def test_what_a_cancelled_claim_took_is_free_again(store: Store) -> None:
     """A caller that went away owns nothing nobody runs."""
     await store.start(new_saga())
-    for call in (store.claim(NODE, 10, 100.0), store.take("s1", NODE)):
+    for call in (store.claim(NODE, 10, 100.0, KNOWN), store.take("s1", NODE, KNOWN)):
         task = asyncio.ensure_future(call)
         await one_turn()
         task.cancel()
@@ -826,4 +872,4 @@ async def test_what_a_cancelled_claim_took_is_free_again(store: Store) -> None:
             assert await store.owned(NODE) == []
         else:
             await store.leave(NODE)
-    assert await store.take("s1", OTHER) is not None
+    assert await store.take("s1", OTHER, KNOWN) is not None

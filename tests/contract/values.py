@@ -10,6 +10,8 @@ from saga.ports.stored import Append, Lease, Message, NewSaga, SagaStatus, Summa
 
 NODE = "node-a"
 OTHER = "node-b"
+#: The newest format of journals that a node knows, where a test says nothing else.
+KNOWN = 1
 
 
 def summary(
@@ -47,15 +49,16 @@ def new_saga(
     of: Summary | None = None,
     start_key: str | None = None,
     fingerprint: str = "print",
+    version: int = KNOWN,
 ) -> NewSaga:
-    """Return a saga that nobody owns and that is due at 100.0."""
+    """Return a saga that nobody owns and that is due at 100.0; ``version`` is its journal's format."""
     return NewSaga(
         id=saga_id,
         start_key=start_key,
         fingerprint=fingerprint,
         entries=entries,
         summary=of or summary(),
-        format=1,
+        format=version,
         owner=owner,
         wake_at=wake_at,
     )
@@ -97,10 +100,14 @@ def message(
 
 
 async def owned_saga(
-    store: Store, saga_id: str = "s1", node: str = NODE, wake_at: float | None = 100.0
+    store: Store,
+    saga_id: str = "s1",
+    node: str = NODE,
+    wake_at: float | None = 100.0,
+    version: int = KNOWN,
 ) -> Lease:
     """Start a saga that the node runs from the start; return its lease."""
-    assert await store.start(new_saga(saga_id, owner=node, wake_at=wake_at)) is None
+    assert await store.start(new_saga(saga_id, owner=node, wake_at=wake_at, version=version)) is None
     return Lease(saga_id=saga_id, node=node, fence=1, seq=1)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from saga.core.entries import FORMAT
 from saga.errors import StoreUnavailable
 from saga.membership import Membership
 from saga.ports.stored import Message
@@ -92,7 +93,7 @@ async def test_a_saga_whose_claim_was_lost_on_the_way_is_run_all_the_same() -> N
     ) as coordinator:
         later = coordinator.clock.now() + 1000
         saga_id = await coordinator.start(seat(), start_at=later)
-        assert await store.take(saga_id, "first") is not None
+        assert await store.take(saga_id, "first", FORMAT) is not None
         await coordinator.clock.advance(3 * TTL)
         assert coordinator.worker.held(saga_id) is None
         assert await store.owned("first") == []

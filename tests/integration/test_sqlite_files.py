@@ -28,7 +28,7 @@ from saga.ports.stored import ORPHANED, SUSPECT, Query
 from saga.stores.sqlite import SqliteStore
 from saga.stores.sqlite_file import FileLock
 from saga.stores.sqlite_schema import APPLICATION_ID, FORMAT, MIGRATIONS
-from tests.contract.values import NODE, OTHER, batch, new_saga, owned_saga
+from tests.contract.values import KNOWN, NODE, OTHER, batch, new_saga, owned_saga
 from tests.doubles_sqlite import ask, opened
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +77,7 @@ async def test_a_file_of_the_first_format_is_brought_up_to_date(path: Path) -> N
     async with opened(path) as store:
         assert await store.secret("callbacks", b"new") == b"\x00"
         await store.start(new_saga())
-        assert [each.risk for each in await store.claim("new", 1, 1e9)] == [0]
+        assert [each.risk for each in await store.claim("new", 1, 1e9, KNOWN)] == [0]
     assert int.from_bytes(path.read_bytes()[60:64], "big") == FORMAT
 
 
@@ -89,7 +89,7 @@ async def test_what_a_killed_process_was_evaluating_is_suspect(path: Path) -> No
         await owned_saga(store, "s2", "killed")
         await store.evaluate("killed", ["s1"])
     async with opened(path) as store:
-        claimed = await store.claim("next", 9, 1e9)
+        claimed = await store.claim("next", 9, 1e9, KNOWN)
         assert {each.lease.saga_id: each.risk for each in claimed} == {"s1": SUSPECT + 1, "s2": ORPHANED}
         assert await store.nodes() == []
 
@@ -257,7 +257,7 @@ async def test_flipped_bytes_end_in_errors_of_this_package(filled: Path) -> None
             async with opened(filled) as store:
                 for n in range(40):
                     await store.load(f"s{n:02}")
-                await store.claim(NODE, 40, 1000.0)
+                await store.claim(NODE, 40, 1000.0, KNOWN)
 
 
 @pytest.mark.parametrize("suffix", ["", "-wal", ".lock"])
@@ -342,7 +342,7 @@ from saga.ports.stored import Append
 from saga.stores.sqlite import SqliteStore
 from saga.stores.sqlite_file import FileLock
 from tests.doubles_sqlite import opened, ask
-from tests.contract.values import NODE, batch, message, new_saga, owned_saga
+from tests.contract.values import KNOWN, NODE, batch, message, new_saga, owned_saga
 
 async def one(store, name):
     lease = await owned_saga(store, name, wake_at=None)
@@ -409,7 +409,7 @@ async def test_what_an_earlier_process_owned_is_free_at_once(path: Path) -> None
         await owned_saga(store, "kept", "export:1")
     async with opened(path) as store:
         assert await store.nodes() == []
-        (claimed,) = await store.claim(NODE, 10, 100.0)
+        (claimed,) = await store.claim(NODE, 10, 100.0, KNOWN)
         assert claimed.lease.fence > lease.fence
         with pytest.raises(LeaseLost):
             await store.append(lease, batch(b"x"))
@@ -425,7 +425,7 @@ async def test_five_thousand_unfinished_sagas_start_at_once(path: Path) -> None:
     begun = asyncio.get_running_loop().time()
     async with opened(path) as store:
         claimed = 0
-        while some := await store.claim(OTHER, 500, 1000.0):
+        while some := await store.claim(OTHER, 500, 1000.0, KNOWN):
             claimed += len(some)
         took = asyncio.get_running_loop().time() - begun
     assert claimed == 5000
