@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
-from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
@@ -21,6 +20,7 @@ from saga.api.problems import PROBLEM_JSON
 from saga.api.routes import ROUTES, Answer, Route
 from saga.api.schemas import command_body, ref, schemas
 from saga.core.commands import Command
+from saga.language.http_texts import phrase
 from saga.language.model import SagaDefinition
 
 Document: TypeAlias = dict[str, Any]
@@ -78,7 +78,7 @@ def as_json() -> bytes:
 def document() -> Document:
     """Return the document; a new one each time."""
     operations = list(_operations())
-    answers = [each.shape for route in ROUTES for each in route.answers.values() if _is_shape(each)]
+    answers = [shape for route in ROUTES for each in route.answers.values() for shape in _shapes(each)]
     bodies = [route.body for route in ROUTES if isinstance(route.body, type)]
     made = schemas(answers, bodies)
     paths: Document = {}
@@ -122,8 +122,10 @@ _TAGS: Final = {
 }
 
 
-def _is_shape(answer: Answer) -> bool:
-    return isinstance(answer.shape, type) and answer.shape is not dict
+def _shapes(answer: Answer) -> tuple[type, ...]:
+    if isinstance(answer.shape, tuple):
+        return answer.shape
+    return (answer.shape,) if isinstance(answer.shape, type) and answer.shape is not dict else ()
 
 
 # --------------------------------------------------------------------------- operations
@@ -232,11 +234,12 @@ def _answer(answer: Answer) -> Document:
     made: Document = {"description": answer.says, "headers": _headers(*answer.headers)}
     if answer.shape is dict:
         made["content"] = {JSON: {"schema": {"type": "object"}}}
-    elif _is_shape(answer):
-        made["content"] = {JSON: _media(ref(answer.shape), answer.shape.__name__)}
+    elif found := _shapes(answer):
+        schema = {"anyOf": [ref(each) for each in found]} if len(found) > 1 else ref(found[0])
+        made["content"] = {JSON: _media(schema, found[0].__name__)}
     elif answer.shape is not None:
         made["content"] = {answer.shape: {"schema": {"type": "string"}}}
-    if answer.shape is shapes.Saga:
+    if shapes.Saga in _shapes(answer):
         made["links"] = {each.name: {"$ref": f"#/components/links/{each.name}"} for each in _of_a_saga()}
     return made
 
@@ -302,5 +305,5 @@ def _examples() -> Document:
 
 def _example_of(kind: str) -> Document:
     status, says = PROBLEM_TYPES[kind]
-    made: Document = {"type": kind, "title": HTTPStatus(status).phrase, "status": status, "detail": says}
+    made: Document = {"type": kind, "title": phrase(status), "status": status, "detail": says}
     return {**made, **examples.MEMBERS.get(kind, {})}

@@ -197,9 +197,7 @@ _HeldWorker: TypeAlias = Annotated[
 ]
 #: Tags begin with "~", which no member of a document does, so that they can be told from a place in it.
 AnyCompensation: TypeAlias = Annotated[
-    Annotated[Call, Tag("~call")]
-    | _HeldWorker
-    | Annotated[Literal["none"], Tag("~none")],
+    Annotated[Call, Tag("~call")] | _HeldWorker | Annotated[Literal["none"], Tag("~none")],
     Discriminator(_compensation_tag),
 ]
 
