@@ -24,6 +24,7 @@ from aiohttp import web
 
 from saga import logs
 from saga.api import keys
+from saga.api.runner import Runner
 from saga.app import build_app, drain
 from saga.errors import CannotListen, SettingsInvalid, StoreUnusable
 from saga.loops import loop_factory
@@ -89,7 +90,7 @@ async def serve(settings: Settings) -> int:
     # A free port is known only now, and participants are told where to call back.
     settings = _reachable(replace(settings, port=listener.getsockname()[1]))
     app = build_app(settings, telemetry=telemetry_from(os.environ))
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LAST_ANSWERS)
+    runner = Runner(app, access_log=None, shutdown_timeout=_LAST_ANSWERS)
     stop = _stop_signals()
     try:
         await runner.setup()

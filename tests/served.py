@@ -13,6 +13,7 @@ import aiohttp
 from aiohttp import web
 
 from saga.api import keys
+from saga.api.runner import Runner
 from saga.app import build_app
 from saga.ports.clock import Clock
 from saga.ports.invoker import Answer, Invocation
@@ -67,7 +68,7 @@ class Served:
         self.port: int = self._socket.getsockname()[1]
         chosen = {"store": "memory://", "port": self.port, "grace": 0.2} | settings
         self.app = build_app(Settings(**chosen), store=store, invoker=self.invoker, clock=clock)
-        self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=1.0)
+        self._runner = Runner(self.app, access_log=None, shutdown_timeout=1.0)
         self.url = f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:

@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Iterable, Mapping
 from random import getrandbits
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler
@@ -56,9 +56,16 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = problem_response(
             Refusal("internal", "the coordinator failed; its log says why, under this Request-Id")
         )
-    if not response.prepared:
-        response.headers["Request-Id"] = request_id
-        response.headers["Server"] = "saga"
+    return response if response.prepared else signed(response, request_id)
+
+
+R = TypeVar("R", bound=web.StreamResponse)
+
+
+def signed(response: R, request_id: str | None = None) -> R:
+    """Return the answer with its id, a new one where none is given, and without the framework's name."""
+    response.headers["Request-Id"] = request_id or _new_id()
+    response.headers["Server"] = "saga"
     return response
 
 
@@ -70,9 +77,7 @@ def _new_id() -> str:
 async def expect(request: web.Request) -> web.Response | None:
     """Ask a client that waits with its body for it, unless it would be refused unread."""
     if request.headers.get("Expect", "").lower() != "100-continue":
-        response = problem_response(Refusal("expectation-failed", "only 100-continue can be expected"))
-        response.headers["Request-Id"] = _new_id()
-        return response
+        return signed(problem_response(Refusal("expectation-failed", "only 100-continue can be expected")))
     if (request.content_length or 0) <= MAX_BYTES and request.version >= HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         # What was written is not part of the answer, which begins only now.

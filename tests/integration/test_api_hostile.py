@@ -125,16 +125,24 @@ async def test_a_body_of_unknown_length_is_cut_off_at_a_megabyte(api: Served) ->
         b"GET http://evil.example/v1/sagas HTTP/1.1\r\nHost: evil.example\r\n\r\n",
     ],
 )
-async def test_broken_http_is_refused(api: Served, raw: bytes) -> None:
-    """400 or 403, without a traceback; the next client is served."""
+async def test_broken_http_is_refused(api: Served, raw: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """400 or 403, as a problem like any other, without a traceback; the next client is served."""
     reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
     writer.write(raw)
     await writer.drain()
-    status = (await asyncio.wait_for(reader.readline(), 5)).split()[1]
-    assert status in (b"400", b"403")
+    head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)).decode()
+    status, *lines = head.strip().split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    assert status.split()[1] in ("400", "403")
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["request-id"]
+    assert headers["server"] == "saga"
+    said = json.loads(await reader.readexactly(int(headers["content-length"])))
+    assert said["type"] in ("malformed-request", "malformed-body", "host-not-allowed")
     writer.close()
     await writer.wait_closed()
     assert (await api.get("/healthz")).status == 200
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 @pytest.mark.parametrize(
