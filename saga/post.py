@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from itertools import takewhile
@@ -17,12 +18,14 @@ from saga.core.journal import replay
 from saga.core.messages import Callback, Told, fold_all, hear
 from saga.core.state import SagaState
 from saga.core.tokens import Addressed
-from saga.errors import InboxFull, NewerJournal, SagaError, StoreError
+from saga.errors import InboxFull, NewerJournal, StoreError, UnreadableJournal
 from saga.language.model import SagaDefinition
 from saga.ports.clock import Clock
 from saga.ports.store import Sagas
 from saga.ports.stored import Message, Record
 from saga.worker import Worker
+
+log = logging.getLogger(__name__)
 
 #: Seconds a command's verdict is waited for.
 VERDICT_WAIT = 5.0
@@ -63,17 +66,23 @@ class Post:
     async def load(self, saga_id: str) -> Loaded | None:
         """Return the saga, None when it is unknown.
 
-        Raises :class:`~saga.errors.UnreadableJournal` when this release cannot read it, and
-        :class:`~saga.errors.SagaError` when its definition is gone.
+        Raises :class:`~saga.errors.UnreadableJournal` when this release cannot read it, or its definition is gone.
         """
         record = await self._store.load(saga_id)
         if record is None:
             return None
-        entries = read(record.format, record.entries)
-        state = replay(entries)
+        try:
+            entries = read(record.format, record.entries)
+            state = replay(entries)
+        except UnreadableJournal:
+            raise
+        except Exception as error:
+            # What is stored is not what was written: whoever asks has to learn of it, and of the saga all else.
+            log.exception("the journal of saga %s cannot be read", saga_id)
+            raise UnreadableJournal(f"the coordinator could not read it: {type(error).__name__}") from error
         definition = await self._catalogue.running(state.definition, state.version)
         if definition is None:
-            raise SagaError(f"the definition {state.definition} {state.version} is gone")
+            raise UnreadableJournal(f"its definition, {state.definition} in version {state.version}, is gone")
         return Loaded(record=record, entries=entries, state=state, definition=definition)
 
     async def see(self, saga_id: str) -> Seen | None:

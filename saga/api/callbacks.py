@@ -12,7 +12,7 @@ from saga.api.problems import invalid
 from saga.api.refusal import Refusal
 from saga.core.messages import Callback, Told
 from saga.core.tokens import read_token
-from saga.errors import Problem
+from saga.errors import Problem, UnreadableJournal
 
 _REFUSALS: Final[dict[Told, tuple[str, str]]] = {
     "unknown": ("callback-unknown", "this is no callback of this coordinator"),
@@ -31,7 +31,11 @@ async def callback(request: web.Request) -> web.Response:
     said = Callback(
         step=addressed.step, phase=addressed.phase, outcome=body.outcome, output=body.output, error=body.error
     )
-    told = await request.app[POST].callback(addressed, said, by="callback")
+    try:
+        told = await request.app[POST].callback(addressed, said, by="callback")
+    except UnreadableJournal as error:
+        soon = {"Retry-After": "60"}
+        raise Refusal("not-judged", f"nothing was recorded: {error}", headers=soon) from error
     if told != "taken":
         raise _refusal(told)
     return bodies.json_response({"recorded": True})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final, NamedTuple, cast
 
 import uuid_utils
@@ -18,7 +19,7 @@ from saga.api.sagas import found, shown
 from saga.core import entries as e
 from saga.core.commands import Command
 from saga.core.messages import SIGNAL_LIMIT
-from saga.errors import Problem
+from saga.errors import NewerJournal, Problem
 from saga.ports.stored import Message
 
 
@@ -69,6 +70,8 @@ async def command(request: web.Request) -> web.Response:
     saga_id, name = bodies.saga_id_of(request), cast("Command", request.match_info["command"])
     body, _ = await bodies.read_body(request, bodies.CommandBody, required=False)
     _check(name, body)
+    with suppress(NewerJournal):  # which a node of a later release reads, and the command with it
+        await found(request, saga_id)
     post = request.app[POST]
     said = {member: value for member in body.model_fields_set if (value := getattr(body, member)) is not None}
     message = _message(request, "command", {"command": name, **said})

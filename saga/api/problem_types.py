@@ -54,6 +54,7 @@ _KINDS: Final[Mapping[int, Mapping[str, str]]] = {
         "not-refused": "The step has succeeded.",
         "size": "The output is over its limit.",
         "outcome-stands": "Another outcome was reported before, and stands.",
+        "journal-unreadable": "The saga's journal cannot be read by this release.",
     },
     410: {"too-late": "The saga went another way; what was said is recorded."},
     413: {"too-large": "The body is over its limit."},
@@ -74,9 +75,9 @@ _KINDS: Final[Mapping[int, Mapping[str, str]]] = {
     },
     500: {
         "internal": "The coordinator failed; its log says why, under the Request-Id.",
-        "journal-unreadable": "The saga's journal cannot be read by this release.",
     },
     503: {
+        "not-judged": "The saga's journal cannot be read now, so that nothing is recorded: ask again later.",
         "not-ready": "The coordinator takes no work; `detail` says why.",
         "stopping": "The coordinator is being stopped.",
         "store-unavailable": "The store cannot be reached or is full: nothing was written.",

@@ -20,7 +20,7 @@ class Answer(NamedTuple):
     """What a route answers when all is well."""
 
     says: str
-    #: One of the shapes, or a type of media.
+    #: One of the shapes, several of which it has one, or a type of media.
     shape: Any = None
     #: Names of headers it has, or may have.
     headers: tuple[str, ...] = ()
@@ -74,13 +74,13 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     Route(
         "show_saga", "GET", "/v1/sagas/{id}", sagas.show, "reader",
-        {200: Answer("The saga, as it is or as it was.", shapes.Saga)},
-        ("saga-unknown", "journal-unreadable"), sagas.VIEWS,
+        {200: Answer("The saga, as it is or as it was.", (shapes.Saga, shapes.UnreadableSaga))},
+        ("saga-unknown",), sagas.VIEWS,
     ),
     Route(
         "show_journal", "GET", "/v1/sagas/{id}/journal", sagas.journal, "reader",
         {200: Answer("Its entries, in order; all of them, unless a limit is given.", shapes.JournalPage)},
-        ("saga-unknown", "journal-unreadable"), PAGING,
+        ("saga-unknown",), PAGING,
     ),
     Route(
         "show_plan", "GET", "/v1/sagas/{id}/plan", sagas.plan, "reader",
@@ -110,7 +110,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "call_back", "POST", "/v1/callbacks/{token}", callbacks.callback, None,
         {200: Answer(f"{_RECORDED}, now or before.", shapes.Recorded)},
-        ("callback-unknown", "outcome-stands", "too-late", "journal-unreadable", "inbox-full"),
+        ("callback-unknown", "outcome-stands", "too-late", "not-judged", "inbox-full"),
         body=CallbackBody,
     ),
     Route(

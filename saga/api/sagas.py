@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any, Final
 
@@ -11,13 +12,15 @@ from aiohttp import web
 from pydantic_core import from_json, to_json
 
 from saga.api import bodies, parameters
-from saga.api.keys import CALLBACK_KEY, POST, SETTINGS, STORE
+from saga.api.keys import CALLBACK_KEY, CATALOGUE, POST, SETTINGS, STORE
 from saga.changes import Seen
-from saga.core import simulate, views
+from saga.core import remains, simulate, views
 from saga.core.journal import replay
 from saga.core.masking import veil
 from saga.core.statuses import Status
-from saga.ports.stored import Listed, Query
+from saga.errors import UnreadableJournal
+from saga.language.model import SagaDefinition
+from saga.ports.stored import Listed, Query, Record
 from saga.post import Loaded
 
 AT: Final = parameters.whole("at", "Show the saga as it was after this entry of its journal.", 1)
@@ -36,7 +39,17 @@ _PROOF: Final = 9
 
 
 async def show(request: web.Request) -> web.Response:
-    """Show one saga, as it is or as it was after an entry."""
+    """Show one saga, as it is or as it was after an entry.
+
+    When its journal cannot be read, what lists show of it, with the problem; as it was before, all of it.
+    """
+    try:
+        return await _show(request)
+    except UnreadableJournal as error:
+        return await _show_remains(request, error)
+
+
+async def _show(request: web.Request) -> web.Response:
     if not request.query_string:
         return bodies.json_response(shown(await found(request, bodies.saga_id_of(request))))
     at = AT.of(parameters.query_of(request, VIEWS))
@@ -50,14 +63,19 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def journal(request: web.Request) -> web.Response:
-    """Show every entry of a saga's journal."""
+    """Show every entry of a saga's journal; when one cannot be read, with the problem."""
     query = parameters.query_of(request, parameters.PAGING)
-    loaded = await _loaded(request)
-    entries = {
-        str(entry["seq"]): entry for entry in views.journal(loaded.definition, loaded.state, loaded.entries)
-    }
+    problem: dict[str, str] | None = None
+    try:
+        loaded = await _loaded(request)
+        shown_entries = views.journal(loaded.definition, loaded.state, loaded.entries)
+    except UnreadableJournal as error:
+        _, left, definition = await _remains(request)
+        shown_entries, problem = remains.journal(left, definition), _problem(left, error)
+    entries = {str(entry["seq"]): entry for entry in shown_entries}
     numbers, cursor = parameters.paged(query, list(entries), len(entries))
-    return bodies.page([entries[number] for number in numbers], cursor)
+    page = {"items": [entries[number] for number in numbers], "next": cursor}
+    return bodies.json_response(page if problem is None else page | {"problem": problem})
 
 
 async def plan(request: web.Request) -> web.Response:
@@ -106,6 +124,40 @@ async def _loaded(request: web.Request) -> Loaded:
 def shown(seen: Seen) -> dict[str, Any]:
     """Return the saga as clients see it."""
     return views.saga(seen.definition, seen.state, owner=seen.owner, fence=seen.fence)
+
+
+# one whose journal cannot be read
+
+
+async def _show_remains(request: web.Request, error: UnreadableJournal) -> web.Response:
+    at = AT.of(parameters.query_of(request, VIEWS)) if request.query_string else None
+    record, left, definition = await _remains(request)
+    if at is None:
+        row = Listed(id=record.id, owner=record.owner, fence=record.fence, summary=record.summary)
+        return bodies.json_response(_summary(row) | {"problem": _problem(left, error)})
+    if definition is None or at > len(left.entries):
+        raise AT.refused(_problem(left, error)["detail"])
+    return bodies.json_response(
+        shown(Seen(definition, replay(left.entries[:at]), record.owner, record.fence))
+    )
+
+
+async def _remains(request: web.Request) -> tuple[Record, remains.Remains, SagaDefinition | None]:
+    """Return the saga as stored, how far its journal can be read, and its definition if that can be."""
+    record = await request.app[STORE].load(bodies.saga_id_of(request))
+    if record is None:
+        raise bodies.unknown_saga()
+    left = remains.remains(record.format, record.entries)
+    definition = None
+    if left.state is not None:
+        with suppress(UnreadableJournal):
+            definition = await request.app[CATALOGUE].running(left.state.definition, left.state.version)
+    return record, left, definition
+
+
+def _problem(left: remains.Remains, error: UnreadableJournal) -> dict[str, str]:
+    read = f"{len(left.entries)} of its {len(left.bodies)} entries can be read"
+    return {"type": "journal-unreadable", "detail": f"{error}; {read}"}
 
 
 # lists

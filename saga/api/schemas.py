@@ -34,7 +34,7 @@ def ref(to: Any) -> Schema:
 
 def schemas(answers: Iterable[Any], bodies: Iterable[Any]) -> Schema:
     """Return every schema by name: of what is answered, what is read, and the parts of both."""
-    classes = [*answers, shapes.ProblemDocument, *bodies, SagaDefinition, *KINDS.values()]
+    classes = [*answers, shapes.UnreadEntry, shapes.ProblemDocument, *bodies, SagaDefinition, *KINDS.values()]
     _, made = TypeAdapter.json_schemas(
         [(each, "validation", TypeAdapter(each)) for each in dict.fromkeys(classes)],
         ref_template=_REF + "{model}",
@@ -44,7 +44,7 @@ def schemas(answers: Iterable[Any], bodies: Iterable[Any]) -> Schema:
         found[entry.__name__] = _shown(entry, found[entry.__name__])
     found["Entry"] = {
         "description": "One fact of a saga's journal. A later release may have kinds that are not listed here.",
-        "oneOf": [ref(entry) for entry in KINDS.values()],
+        "oneOf": [*(ref(entry) for entry in KINDS.values()), ref(shapes.UnreadEntry)],
         "discriminator": {
             "propertyName": "kind",
             "mapping": {kind: ref(entry)["$ref"] for kind, entry in KINDS.items()},

@@ -100,6 +100,30 @@ class Saga(SagaSummary):
     next_attempt_at: Time | None
 
 
+class Unreadable(TypedDict):
+    """Why a journal cannot be read to its end, and how far."""
+
+    type: Literal["journal-unreadable"]
+    detail: str
+
+
+class UnreadableSaga(SagaSummary):
+    """A saga whose journal cannot be read to its end by this release: what is known of it all the same."""
+
+    problem: Unreadable
+
+
+class UnreadEntry(TypedDict):
+    """An entry that cannot be read."""
+
+    seq: Annotated[int, Field(ge=1)]
+    at: Time | None
+    kind: str
+    raw: Annotated[
+        Any, Field(description="What is stored; null where the definition calls something sensitive.")
+    ]
+
+
 class PlannedCall(TypedDict):
     """What would be sent; of a worker's task and of a child saga, what would be asked."""
 
@@ -213,6 +237,7 @@ class JournalPage(TypedDict):
 
     items: Annotated[list[Any], Field(json_schema_extra={"items": {"component": "Entry"}})]
     next: str | None
+    problem: NotRequired[Unreadable]
 
 
 class DefinitionPage(TypedDict):

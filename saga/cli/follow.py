@@ -121,7 +121,7 @@ def headline(saga: Saga) -> str:
 
 def step_rows(saga: Saga) -> Iterator[tuple[Cell | str, ...]]:
     """Yield a row for each step."""
-    for step in saga["steps"]:
+    for step in saga.get("steps", ()):
         undo = step.get("compensation") or {}
         error = undo.get("error") or step.get("error")
         # Of a saga that goes forward, what would be undone is only said where a person asks for the plan.
@@ -148,13 +148,15 @@ def print_saga(saga: Saga) -> None:
     output.line(headline(saga), output.COLOURS.get(saga["status"]), bold=output.on_terminal())
     for name, value in _facts(saga):
         output.line(f"{name}: {clean(value)}")
-    # Behind lines for a person no program reads these as they come.
-    output.table(STEP_HEADINGS, step_rows(saga), always_headed=True)
+    if "steps" in saga:
+        # Behind lines for a person no program reads these as they come.
+        output.table(STEP_HEADINGS, step_rows(saga), always_headed=True)
 
 
 def _facts(saga: Saga) -> Iterator[tuple[str, Any]]:
     facts = {
         "error": error_text(saga.get("error")),
+        "problem": (saga.get("problem") or {}).get("detail"),
         "output": saga.get("output"),
         "labels": saga.get("labels") or None,
         "started": output.moment(saga.get("started_at")),

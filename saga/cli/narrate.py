@@ -23,6 +23,8 @@ class Told:
 
 def tell(entry: Entry) -> Told:
     """Return what an entry says; of a kind that is not known here, its name and detail."""
+    if "raw" in entry:
+        return Told("!", clean(f"{_kind(entry)}, an entry that cannot be read"), "red")
     mark, colour, text = _KINDS.get(str(entry.get("kind")), _UNKNOWN)
     said = text(entry) if callable(text) else text
     detail = _detail(entry)

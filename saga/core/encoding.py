@@ -51,15 +51,21 @@ def decode(body: bytes) -> Entry:
     Raises :class:`~saga.errors.UnreadableJournal` for a kind that is not known and for anything else.
     """
     try:
-        members: dict[str, Any] = from_json(body, allow_inf_nan=False)
-        entry = KINDS[members.pop("kind")]
+        members = from_json(body, allow_inf_nan=False)
+        kind = members.pop("kind")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UnreadableJournal("what is stored is no entry") from error
+    entry = KINDS.get(kind)
+    if entry is None:
+        raise UnreadableJournal(f"this release knows no entry of the kind {kind!r}")
+    try:
         known = {name: members[name] for name, _ in _FIELDS[entry] if name in members}
         for name in _TUPLES[entry]:
             if name in known:
                 known[name] = tuple(known[name])
         return entry(**known)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UnreadableJournal(f"an entry cannot be read: {type(error).__name__}: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise UnreadableJournal(f"an entry of the kind {kind!r} has other members") from error
 
 
 def read(version: int, bodies: Iterable[bytes]) -> tuple[Entry, ...]:
@@ -72,4 +78,11 @@ def read(version: int, bodies: Iterable[bytes]) -> tuple[Entry, ...]:
         raise NewerJournal(
             f"its journal has format {version} and this release knows up to {FORMAT}: a later release runs it"
         )
-    return tuple(decode(body) for body in bodies)
+    return tuple(_decoded(seq, body) for seq, body in enumerate(bodies, start=1))
+
+
+def _decoded(seq: int, body: bytes) -> Entry:
+    try:
+        return decode(body)
+    except UnreadableJournal as error:
+        raise UnreadableJournal(f"entry {seq}: {error}") from error

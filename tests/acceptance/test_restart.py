@@ -90,6 +90,8 @@ async def test_every_unfinished_saga_is_resumed_and_a_poisoned_one_stops_none(tm
         status, problem = await again.ask("GET", "/v1/sagas?status=parked")
         assert status == 200
         assert [item["id"] for item in problem["items"]] == ["s7"]
+        status, shown = await again.ask("GET", "/v1/sagas/s7")
+        assert (status, shown["status"], shown["problem"]["type"]) == (200, "parked", "journal-unreadable")
     finally:
         assert await again.stop() == 0
         await gate.stop()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from saga.api import keys
+from saga.core.tokens import Addressed, make_token
 from saga.stores.memory import MemoryStore
 from saga.stores.sqlite import SqliteStore
 from tests.doubles import said
@@ -96,6 +99,103 @@ async def test_a_saga_is_shown_as_it_was_after_an_entry(api: Served) -> None:
     assert last["status"] == "completed"
     for at in ("0", str(len(entries) + 1), "x", "-1", "1.5"):
         assert (await api.get(f"/v1/sagas/{saga_id}?at={at}")).type == "parameter-invalid"
+
+
+async def damage(api: Served, saga_id: str, seq: int, body: bytes) -> None:
+    """Put something else in place of an entry that is stored."""
+    store = api.store
+    if isinstance(store, MemoryStore):
+        store._sagas[saga_id].entries[seq - 1] = body
+        return
+    assert isinstance(store, SqliteStore)
+    db = sqlite3.connect(store._path)
+    with db:
+        db.execute("UPDATE entries SET entry = ? WHERE saga_id = ? AND seq = ?", (body, saga_id, seq))
+    db.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "said"),
+    [
+        (b'{"kind":"from_2031","at":1.5}', "from_2031", "knows no entry of the kind 'from_2031'"),
+        (b"\xff\x00", "unreadable", "entry 3: what is stored is no entry"),
+        (b'["saga_paused"]', "unreadable", "entry 3: what is stored is no entry"),
+        (
+            b'{"kind":"saga_started","at":"never"}',
+            "saga_started",
+            "entry 3: an entry of the kind 'saga_started'",
+        ),
+    ],
+)
+async def test_a_saga_whose_journal_cannot_be_read_is_shown_as_far_as_it_is_known(
+    api: Served, body: bytes, kind: str, said: str
+) -> None:
+    """An operator finds out what it is and how far it can be read; nothing looks like a coordinator that failed."""
+    plain = booking(name="plain")
+    del plain["sensitive"]
+    await api.put(plain)
+    saga_id = await started(api, definition="plain")
+    before = (await api.get(f"/v1/sagas/{saga_id}")).json
+    entries = (await api.get(f"/v1/sagas/{saga_id}/journal")).json["items"]
+    await damage(api, saga_id, 3, body)
+
+    shown = await api.get(f"/v1/sagas/{saga_id}")
+    assert shown.status == 200
+    problem = shown.json["problem"]
+    assert problem["type"] == "journal-unreadable"
+    assert said in problem["detail"]
+    assert problem["detail"].endswith(f"2 of its {len(entries)} entries can be read")
+    left_out = {"input", "output", "steps", "next_attempt_at"}
+    assert {name: value for name, value in before.items() if name not in left_out} == {
+        name: value for name, value in shown.json.items() if name != "problem"
+    }
+
+    journal = (await api.get(f"/v1/sagas/{saga_id}/journal")).json
+    assert journal["problem"] == problem
+    assert journal["items"][:2] == entries[:2]
+    assert [each["seq"] for each in journal["items"]] == [each["seq"] for each in entries]
+    assert (journal["items"][2]["kind"], journal["items"][3]["kind"]) == (kind, entries[3]["kind"])
+    assert journal["items"][3]["raw"]["kind"] == entries[3]["kind"]
+    page = (await api.get(f"/v1/sagas/{saga_id}/journal?limit=2")).json
+    assert (page["items"], page["problem"]) == (entries[:2], problem)
+
+    assert (await api.get(f"/v1/sagas/{saga_id}?at=2")).json["steps"][0]["status"] == "invoking"
+    assert (await api.get(f"/v1/sagas/{saga_id}?at=3")).pointers == ["?at"]
+    for refused in (
+        await api.get(f"/v1/sagas/{saga_id}/plan"),
+        await api.post(f"/v1/sagas/{saga_id}/pause"),
+        await api.post(f"/v1/sagas/{saga_id}/rerun"),
+    ):
+        assert (refused.status, refused.type) == (409, "journal-unreadable")
+    assert await api.store.messages(saga_id) == []
+    assert (await api.get("/v1/sagas/none")).type == "saga-unknown"
+
+
+async def test_what_may_be_sensitive_in_an_entry_that_cannot_be_read_is_not_shown(api: Served) -> None:
+    """Nobody knows what it means; and without the definition nobody knows what is sensitive."""
+    start = {"input": {"n": 1, "card": "planted-card"}}
+    saga_id, nothing = await started(api, **start), await started(api, **start)
+    await damage(api, saga_id, 4, b'{"kind":"from_2031","detail":"planted-card"}')
+    await damage(api, nothing, 1, b'{"kind":"from_2031","detail":"planted-card"}')
+    for each in (saga_id, nothing):
+        for path in ("", "/journal"):
+            answer = await api.get(f"/v1/sagas/{each}{path}")
+            assert answer.status == 200
+            assert "planted" not in answer.text
+    journal = (await api.get(f"/v1/sagas/{saga_id}/journal")).json["items"]
+    assert journal[0]["input"]["card"] == "•••"
+    assert [each["raw"] for each in journal[3:]] == [None] * len(journal[3:])
+
+
+async def test_a_callback_to_a_saga_that_cannot_be_read_is_to_come_again(api: Served) -> None:
+    """It is not recorded, since nobody could say whether it settles anything."""
+    saga_id = await started(api)
+    key = api.app[keys.CALLBACK_KEY]
+    token = make_token(key, Addressed(saga_id=saga_id, step="seat", phase="action"))
+    await damage(api, saga_id, 2, b"?")
+    told = await api.post(f"/v1/callbacks/{token}", {"outcome": "succeeded"})
+    assert (told.status, told.type, told.headers["Retry-After"]) == (503, "not-judged", "60")
+    assert await api.store.messages(saga_id) == []
 
 
 async def test_a_journal_is_whole_unless_a_page_is_asked_for(api: Served) -> None:

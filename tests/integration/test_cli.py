@@ -748,6 +748,25 @@ def test_show_prints_the_saga_and_its_steps(asks: Terminal, script: Script) -> N
     ]
 
 
+def test_a_saga_whose_journal_cannot_be_read_is_shown_as_far_as_it_is_known(
+    asks: Terminal, script: Script
+) -> None:
+    """It is looked at and watched like any other, and says what is wrong."""
+    left_out = {"steps", "output", "next_attempt_at"}
+    saga = {name: value for name, value in SAGA.items() if name not in left_out} | {"status": "parked"}
+    saga |= {"problem": {"type": "journal-unreadable", "detail": "entry 3: what is stored is no entry"}}
+    unread = {"seq": 3, "at": None, "kind": "unreadable", "raw": None}
+    for answer in (saga, saga, journal(ONE, unread)):
+        script.gives(200, answer)
+
+    assert asks("show", "s1").out.splitlines() == [
+        "s1  flight_booking version 2  parked  1/2",
+        "problem: entry 3: what is stored is no entry",
+        "started: 2026-03-01 09:30:00",
+    ]
+    assert asks("watch", "s1").out.splitlines()[-1] == "  ! saga: unreadable, an entry that cannot be read"
+
+
 def test_a_compensation_that_is_owed_is_shown_once_the_saga_goes_backward(
     asks: Terminal, script: Script
 ) -> None:

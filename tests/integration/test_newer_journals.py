@@ -42,10 +42,13 @@ async def test_a_saga_of_a_newer_format_is_neither_claimed_nor_rewritten_and_is_
     async with Served(store=store) as served:
         other = (await served.post("/v1/sagas?wait=5s", START)).json
         assert other["status"] == "completed"
-        shown = await served.get(f"/v1/sagas/{saga_id}")
-        assert (shown.status, shown.type) == (500, "journal-unreadable")
-        assert f"has format {FORMAT + 1} and this release knows up to {FORMAT}" in shown.json["detail"]
-        assert (await served.get(f"/v1/sagas/{saga_id}/journal")).type == "journal-unreadable"
+        shown = (await served.get(f"/v1/sagas/{saga_id}")).json
+        assert (shown["status"], shown["problem"]["type"]) == ("running", "journal-unreadable")
+        assert f"has format {FORMAT + 1} and this release knows up to {FORMAT}" in shown["problem"]["detail"]
+        journal = (await served.get(f"/v1/sagas/{saga_id}/journal")).json
+        assert [each["kind"] for each in journal["items"]][:2] == ["saga_started", "invoked"]
+        assert {each["raw"] for each in journal["items"]} == {None}
+        assert (await served.get(f"/v1/sagas/{saga_id}/plan")).type == "journal-unreadable"
         listed = {each["id"]: each["status"] for each in (await served.get("/v1/sagas")).json["items"]}
         assert listed == {saga_id: "running", other["id"]: "completed"}
     assert await store.load(saga_id) == before
@@ -95,7 +98,8 @@ async def test_what_a_file_holds_of_newer_formats_is_counted_and_kept(
     await store.close()
     caplog.set_level(logging.WARNING, "saga.app")
     async with Served(store=SqliteStore(path)) as served:
-        assert (await served.get("/v1/sagas/newer")).type == "journal-unreadable"
+        journal = (await served.get("/v1/sagas/newer/journal")).json
+        assert (len(journal["items"]), journal["problem"]["type"]) == (1, "journal-unreadable")
         assert await served.store.claim("x", 9, 1e12, FORMAT) == []
     assert "1 sagas are left alone" in caplog.text
     db = sqlite3.connect(path)
