@@ -25,7 +25,8 @@ from saga.language.functions import Misfit, search
 from saga.language.http_texts import CONTROL, DOTS
 from saga.language.json_values import compact, is_encodable
 from saga.language.pointers import escape
-from saga.language.syntax import Expression, ExpressionInvalid, Reference, parts
+from saga.language.roots import Reference
+from saga.language.syntax import Expression, ExpressionInvalid, parts
 
 __all__ = [
     "NOTHING",

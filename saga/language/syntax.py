@@ -1,4 +1,4 @@
-"""What stands inside ``${…}``: finding it in a text, parsing it, bounding it, and what it refers to.
+"""What stands inside ``${…}``: finding it in a text, parsing it and bounding it.
 
 An expression is JMESPath over a scope whose members are the *roots*: ``input``, ``steps``, ``saga`` …
 Everything here happens once per text: definitions are written seldom and rendered often.
@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import jmespath
 
 from saga.language.functions import FUNCTIONS
+from saga.language.roots import Node, Path, Reference, references_of
 
 #: Longest expression, in characters.
 MAX_LENGTH = 1024
@@ -36,9 +37,6 @@ _BRACKET = re.compile(rf"{_QUOTED}|[\[\](){{}}]", re.DOTALL)
 #: Texts longer than this are compiled anew each time, so that the cache stays small.
 _CACHED_LENGTH = 8192
 
-_Node: TypeAlias = Mapping[str, Any]
-_Path: TypeAlias = tuple[str, ...]
-
 
 class ExpressionInvalid(Exception):
     """A text holds a ``${…}`` that cannot be used; ``detail`` says why and what to write instead."""
@@ -48,30 +46,14 @@ class ExpressionInvalid(Exception):
         self.detail = detail
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
-    """One use of a root by an expression."""
-
-    #: The root as written, ``input`` for one; "@" when the expression uses the scope as a whole.
-    root: str
-    #: The keys that follow the root, as far as they are certain: ``a.b[0].c`` has ``("b",)``.
-    path: tuple[str, ...]
-    #: The expression is a plain dotted path: an absent key makes it nothing.
-    strict: bool
-    #: The text between the braces.
-    expression: str
-    #: It stands to the left of a ``||``: when it gives nothing something else is taken.
-    guarded: bool
-
-
 @dataclass(frozen=True, slots=True)
 class Expression:
     """One parsed ``${…}``."""
 
     text: str
     #: The keys of a plain dotted path, which is walked without JMESPath; None for anything else.
-    path: _Path | None
-    tree: _Node
+    path: Path | None
+    tree: Node
     references: tuple[Reference, ...]
 
 
@@ -144,10 +126,10 @@ def _expression(text: str) -> Expression:
     _check_negations(tree)
     _growth(tree)
     path = _dotted(tree)
-    return Expression(text, path, tree, tuple(_references(tree, text, strict=path is not None)))
+    return Expression(text, path, tree, tuple(references_of(tree, text, strict=path is not None)))
 
 
-def _tree(text: str) -> _Node:
+def _tree(text: str) -> Node:
     if not text:
         raise ExpressionInvalid("'${}' is empty: write an expression, as in ${input.amount}")
     if len(text) > MAX_LENGTH:
@@ -187,11 +169,11 @@ def _too_deep() -> str:
     return f"an expression is nested at most {MAX_DEPTH} deep; simplify it"
 
 
-def _children(node: _Node) -> list[_Node]:
+def _children(node: Node) -> list[Node]:
     return [child for child in node["children"] if isinstance(child, dict)]
 
 
-def _nodes(tree: _Node) -> Iterator[tuple[_Node, int]]:
+def _nodes(tree: Node) -> Iterator[tuple[Node, int]]:
     """Yield every node with its depth, without recursion."""
     stack = [(tree, 1)]
     while stack:
@@ -200,7 +182,7 @@ def _nodes(tree: _Node) -> Iterator[tuple[_Node, int]]:
         stack.extend((child, depth + 1) for child in _children(node))
 
 
-def _check_bounds(tree: _Node) -> None:
+def _check_bounds(tree: Node) -> None:
     for count, (_node, depth) in enumerate(_nodes(tree), start=1):
         if count > MAX_NODES:
             raise ExpressionInvalid(f"an expression has at most {MAX_NODES} parts; shorten it")
@@ -208,7 +190,7 @@ def _check_bounds(tree: _Node) -> None:
             raise ExpressionInvalid(_too_deep())
 
 
-def _check_functions(tree: _Node) -> None:
+def _check_functions(tree: Node) -> None:
     """Refuse a function that does not exist or takes another number of arguments."""
     for node, _depth in _nodes(tree):
         if node["type"] != "function_expression":
@@ -222,7 +204,7 @@ def _check_functions(tree: _Node) -> None:
             raise ExpressionInvalid(f"{name}() takes {signature.arguments} argument(s), not {given}")
 
 
-def _check_negations(tree: _Node) -> None:
+def _check_negations(tree: Node) -> None:
     """Refuse ``!a.b``, which JMESPath takes as a member of ``!a`` and so is never anything but null."""
     for node, _depth in _nodes(tree):
         first = next(iter(_children(node)), None)
@@ -231,7 +213,7 @@ def _check_negations(tree: _Node) -> None:
             raise ExpressionInvalid("'!' binds tighter than '.': write !(a.b), not !a.b")
 
 
-def _growth(node: _Node) -> int:
+def _growth(node: Node) -> int:
     """Return how many times over the node can repeat the data it is given; raise when it is too often."""
     grown = [_growth(child) for child in _children(node)]
     match node["type"]:
@@ -257,73 +239,8 @@ def _product(factors: list[int]) -> int:
     return product
 
 
-def _dotted(tree: _Node) -> _Path | None:
+def _dotted(tree: Node) -> Path | None:
     fields = tree["children"] if tree["type"] == "subexpression" else [tree]
     if any(field["type"] != "field" for field in fields):
         return None
     return tuple(field["value"] for field in fields)
-
-
-# references
-
-
-def _references(tree: _Node, text: str, *, strict: bool) -> Iterator[Reference]:
-    tracer = _Tracer()
-    tracer.use(tree, (), guarded=False)
-    for path, guarded in dict.fromkeys(tracer.found):
-        root, *keys = path or ("@",)
-        yield Reference(root=root, path=tuple(keys), strict=strict, expression=text, guarded=guarded)
-
-
-class _Tracer:
-    """Follow what each part of an expression is applied to, and note every path it takes from the scope.
-
-    The current value is a path from the scope, ``()`` for the scope itself, or None when it is something
-    whose members are no roots any more: an element of an array, a literal, a function's result.
-    """
-
-    def __init__(self) -> None:
-        self.found: list[tuple[_Path, bool]] = []
-
-    def use(self, node: _Node, current: _Path | None, *, guarded: bool) -> None:
-        """Note what the node gives: it is used as it is."""
-        path = self._trace(node, current, guarded=guarded)
-        if path is not None:
-            self.found.append((path, guarded))
-
-    def _trace(self, node: _Node, current: _Path | None, *, guarded: bool) -> _Path | None:
-        match node["type"]:
-            case "field":
-                return None if current is None else (*current, node["value"])
-            case "current" | "identity":
-                return current
-            case "subexpression" | "index_expression" | "pipe":
-                return self._sequence(node, current, guarded=guarded)
-            case "or_expression":
-                left, right = node["children"]
-                self.use(left, current, guarded=True)
-                self.use(right, current, guarded=guarded)
-            case "projection" | "value_projection" | "filter_projection":
-                first, *inner = node["children"]
-                self.use(first, current, guarded=guarded)
-                self._each(inner, None, guarded=guarded)
-            case "expref":
-                self._each(node["children"], None, guarded=guarded)
-            case "index" | "slice":
-                self.found += [] if current is None else [(current, guarded)]
-            case _:
-                self._each(node["children"], current, guarded=guarded)
-        return None
-
-    def _each(self, nodes: list[_Node], current: _Path | None, *, guarded: bool) -> None:
-        for node in nodes:
-            self.use(node, current, guarded=guarded)
-
-    def _sequence(self, node: _Node, current: _Path | None, *, guarded: bool) -> _Path | None:
-        """Apply one part after the other; a value that a part takes no notice of is noted all the same."""
-        for child in node["children"]:
-            before, known = current, len(self.found)
-            current = self._trace(child, current, guarded=guarded)
-            if before and current is None and len(self.found) == known:
-                self.found.append((before, guarded))
-        return current

@@ -31,9 +31,10 @@ from saga.ports.stored import (
     Record,
     StoredDefinition,
 )
-from saga.stores import fresh_places, sqlite_reads, sqlite_writes
+from saga.stores import fresh_places, sqlite_nodes, sqlite_reads, sqlite_writes
 from saga.stores.sqlite_bulk import Appending, Starting
-from saga.stores.sqlite_file import Durability, FileLock, check_folder, check_version, open_file, usable
+from saga.stores.sqlite_file import Durability, check_folder, check_version, open_file, usable
+from saga.stores.sqlite_lock import FileLock
 from saga.stores.sqlite_queue import Rank
 from saga.stores.sqlite_reads import Readers
 from saga.stores.sqlite_writer import Writer
@@ -172,25 +173,25 @@ class SqliteStore:
     # nodes
 
     async def join(self, node: str) -> None:
-        await self._write(Rank.RESULT, partial(sqlite_writes.join, node=node))
+        await self._write(Rank.RESULT, partial(sqlite_nodes.join, node=node))
 
     async def beat(self, node: str, beat: int) -> bool:
-        return await self._write(Rank.RESULT, partial(sqlite_writes.beat, node=node, beat=beat))
+        return await self._write(Rank.RESULT, partial(sqlite_nodes.beat, node=node, beat=beat))
 
     async def nodes(self) -> Sequence[NodeRow]:
         return self._open_readers().near(sqlite_reads.nodes, [])
 
     async def bury(self, node: str, beat: int) -> bool:
-        return await self._write(Rank.RESULT, partial(sqlite_writes.bury, node=node, beat=beat))
+        return await self._write(Rank.RESULT, partial(sqlite_nodes.bury, node=node, beat=beat))
 
     async def evaluate(self, node: str, saga_ids: Sequence[str]) -> None:
-        await self._write(Rank.RESULT, partial(sqlite_writes.evaluate, node=node, saga_ids=saga_ids))
+        await self._write(Rank.RESULT, partial(sqlite_nodes.evaluate, node=node, saga_ids=saga_ids))
 
     async def release_dead(self) -> int:
-        return await self._write(Rank.RESULT, sqlite_writes.release_dead)
+        return await self._write(Rank.RESULT, sqlite_nodes.release_dead)
 
     async def leave(self, node: str) -> None:
-        await self._write(Rank.RESULT, partial(sqlite_writes.leave, node=node))
+        await self._write(Rank.RESULT, partial(sqlite_nodes.leave, node=node))
 
     # what the methods share
 
@@ -252,7 +253,7 @@ class SqliteStore:
         db = open_file(self._path, self._durability, self._factory)
         try:
             db.execute("BEGIN IMMEDIATE")
-            sqlite_writes.forget_nodes(db)
+            sqlite_nodes.forget_nodes(db)
             db.execute("COMMIT")
             self._readers = Readers(self._path)
         except BaseException:

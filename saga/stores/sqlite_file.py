@@ -1,11 +1,10 @@
-"""The store's file: who may have it open, how it is made, and what is refused instead of guessed.
+"""The store's file: how it is made and opened, and what is refused instead of guessed.
 
 Nothing here ever puts a new file in the place of one that was there.
 """
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import sqlite3
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Literal
 
 from saga.errors import StoreUnusable
+from saga.stores.sqlite_errors import primary
+from saga.stores.sqlite_lock import beside
 from saga.stores.sqlite_schema import APPLICATION_ID, FORMAT, migrate
 
 Durability = Literal["full", "fast"]
@@ -41,86 +42,10 @@ CHECK_SECONDS = 0.5
 BUSY_SECONDS = 5.0
 
 
-class FileLock:
-    """An exclusive lock beside the file, for as long as the store is open.
-
-    It is the kernel's: a killed process holds it no longer. A lock counts only while its name leads to it, so that
-    the lock file can be removed by who holds it without two processes ever holding one each.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._name = _beside(path, ".lock")
-        self._fd = -1
-
-    def acquire(self) -> None:
-        """Take the lock; raises :class:`~saga.errors.StoreUnusable` when another process has it."""
-        while self._fd < 0:
-            self._fd = self._locked()
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
-
-    def _locked(self) -> int:
-        """Return the lock file, locked; -1 when its holder removed it while it was being opened."""
-        fd = os.open(self._name, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _identity(self._name) == _identity(fd):
-                return fd
-        except BlockingIOError:
-            holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(fd)
-            raise StoreUnusable(
-                f"{self._path} is in use by another coordinator (process {holder}): stop that one first, or "
-                f"give this one a file of its own in SAGA_STORE"
-            ) from None
-        except OSError:
-            os.close(fd)
-            raise
-        os.close(fd)
-        return -1
-
-    def release(self) -> None:
-        """Let go of the lock; more than once changes nothing."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def withdraw(self) -> None:
-        """Let go of the lock and remove its file, which a store that was not opened has no use for."""
-        if self._fd >= 0 and _identity(self._name) == _identity(self._fd):
-            self._name.unlink()
-        self.release()
-
-
-class Names:
-    """Notices when the files that are open are no longer the ones their names lead to.
-
-    A file that was removed or replaced can be written for as long as it is open, and is gone after that; without
-    the lock file a second process would be let in. What is acknowledged must be there under its name.
-    """
-
-    def __init__(self, path: Path) -> None:
-        beside = (path, _beside(path, "-wal"), _beside(path, ".lock"))
-        self._known = [(name, found) for name in beside if (found := _identity(name)) is not None]
-
-    def lost(self) -> Path | None:
-        """Return a name that leads elsewhere now, None while all is as it was when this was made."""
-        return next((name for name, known in self._known if _identity(name) != known), None)
-
-
-def _identity(path: Path | int) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)  # noqa: PTH116 - once a batch: a Path makes it three times as dear
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
 def open_file(path: Path, durability: Durability, factory: type[sqlite3.Connection]) -> sqlite3.Connection:
     """Return the connection that writes, to a file that was checked or made.
 
-    The caller holds the :class:`FileLock`. Raises :class:`~saga.errors.StoreUnusable`, saying what to do.
+    The caller holds the :class:`~saga.stores.sqlite_lock.FileLock`. Raises :class:`~saga.errors.StoreUnusable`, saying what to do.
     """
     if path.exists():
         _inspect(path)
@@ -212,7 +137,7 @@ def _check_length(path: Path, header: bytes, size: int) -> None:
     Only without a write-ahead log: a checkpoint that was cut off by a kill may leave the file shorter than
     its first page says, and the log still holds the rest.
     """
-    log_file = _beside(path, "-wal")
+    log_file = beside(path, "-wal")
     if log_file.exists() and log_file.stat().st_size > 0:
         return
     page = int.from_bytes(header[16:18], "big")
@@ -224,16 +149,16 @@ def _check_length(path: Path, header: bytes, size: int) -> None:
 def _create(path: Path) -> None:
     """Make the file under another name and rename it, so that no kill leaves half of one."""
     for suffix in ("-wal", "-journal"):
-        left = _beside(path, suffix)
+        left = beside(path, suffix)
         if left.exists() and left.stat().st_size > 0:
             raise StoreUnusable(
                 f"{path} is missing but {left.name} is there and holds part of it: put the file back, or move "
                 f"{left.name} away to start with no sagas"
             )
         left.unlink(missing_ok=True)
-    draft = _beside(path, ".new")
+    draft = beside(path, ".new")
     for suffix in ("", "-journal", "-wal", "-shm"):
-        _beside(draft, suffix).unlink(missing_ok=True)
+        beside(draft, suffix).unlink(missing_ok=True)
     _fill(draft)
     _sync(draft)
     draft.rename(path)
@@ -295,7 +220,7 @@ def _check_pages(path: Path, db: sqlite3.Connection) -> None:
 
 
 def _advice(path: Path, problem: sqlite3.Error) -> str:
-    code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
+    code = primary(problem)
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return f"{path} is damaged ({problem}): restore it from a backup"
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -303,10 +228,6 @@ def _advice(path: Path, problem: sqlite3.Error) -> str:
     if code == sqlite3.SQLITE_FULL:
         return f"{path} cannot be written, the disk is full: make room first"
     return f"{path} cannot be opened ({problem}): see that this user may read and write it and its folder"
-
-
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
 
 
 def _sync(path: Path) -> None:

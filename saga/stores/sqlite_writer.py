@@ -21,10 +21,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from saga.errors import StoreError, StoreUnavailable, StoreUnknown
+from saga.errors import StoreUnavailable, StoreUnknown
 from saga.ports.stored import Counters
 from saga.stores.sqlite_bulk import do
-from saga.stores.sqlite_file import BUSY_SECONDS, Names
+from saga.stores.sqlite_errors import FATAL, PASSING, primary, stopped, unwritten
+from saga.stores.sqlite_file import BUSY_SECONDS
+from saga.stores.sqlite_lock import Names
 from saga.stores.sqlite_queue import Counted, Rank, Write, WriteQueue
 
 T = TypeVar("T")
@@ -40,21 +42,6 @@ PAGE_BYTES = 4096
 LOG_BYTES = 64_000_000
 #: Seconds without a write after which the log is copied and cut to nothing.
 IDLE_SECONDS = 1.0
-
-#: The disk or the file is broken: nothing more may be written.
-_FATAL = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-#: The whole transaction cannot be done now; perhaps later.
-_PASSING = {
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_NOMEM,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_PROTOCOL,
-    sqlite3.SQLITE_INTERRUPT,
-}
 
 
 class End(Protocol):
@@ -223,32 +210,32 @@ class Writer:
 
     def _spoiled(self, db: sqlite3.Connection, batch: Sequence[Write], problem: Exception) -> None:
         """Judge a batch that was rolled back before its commit: nothing of it was written."""
-        code = _code(problem)
-        if code in _FATAL:
-            self._give_up(_stopped(problem))
-        elif code in _PASSING:
+        code = primary(problem)
+        if code in FATAL:
+            self._give_up(stopped(problem))
+        elif code in PASSING:
             self._warn(problem)
         elif len(batch) > 1:
             for write in batch:  # one of them is at fault: it shall fail alone
                 self._write(db, [write])
             return
         for write in batch:
-            write.error = _unwritten(code, problem)
+            write.error = unwritten(code, problem)
         self._answer(batch)
 
     def _uncertain(self, batch: Sequence[Write], problem: sqlite3.Error) -> None:
         """Judge a batch whose commit failed."""
-        code = _code(problem)
+        code = primary(problem)
         # Out of space the commit record itself was not written, so the log ends before it. After any
         # other error it may be in the file, whole or not.
         known = code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
         if known:
             self._warn(problem)
         else:
-            self._give_up(_stopped(problem))
+            self._give_up(stopped(problem))
         for write in batch:
             write.error = (
-                _unwritten(code, problem)
+                unwritten(code, problem)
                 if known
                 else StoreUnknown(f"the commit failed and may be durable all the same: {problem}")
             )
@@ -264,10 +251,10 @@ class Writer:
             db.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
             self._dirty = bool(busy) or mode == "PASSIVE"
         except sqlite3.Error as problem:
-            if _code(problem) in _PASSING:
+            if primary(problem) in PASSING:
                 self._warn(problem)
             else:
-                self._give_up(_stopped(problem))
+                self._give_up(stopped(problem))
 
     def _undo(self, db: sqlite3.Connection) -> None:
         with suppress(sqlite3.Error):
@@ -315,20 +302,3 @@ def _settle(future: asyncio.Future[Any], value: object) -> None:
 def _fail(future: asyncio.Future[Any], problem: BaseException) -> None:
     if not future.done():
         future.set_exception(problem)
-
-
-def _code(problem: Exception) -> int:
-    """Return SQLite's primary result code; 0 when the error is not SQLite's."""
-    return getattr(problem, "sqlite_errorcode", 0) & 0xFF
-
-
-def _stopped(problem: Exception) -> str:
-    return f"the store has stopped, its disk or file failed: {problem}"
-
-
-def _unwritten(code: int, problem: Exception) -> StoreError:
-    if code == sqlite3.SQLITE_FULL:
-        return StoreUnavailable(f"the store's disk is full: {problem}")
-    if code in _FATAL or code in _PASSING:
-        return StoreUnavailable(f"the store cannot be written: {problem}")
-    return StoreError(f"the store cannot hold this: {problem}")

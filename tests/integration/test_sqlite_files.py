@@ -26,7 +26,7 @@ import pytest
 from saga.errors import LeaseLost, StoreError, StoreUnavailable, StoreUnknown, StoreUnusable
 from saga.ports.stored import ORPHANED, SUSPECT, Query
 from saga.stores.sqlite import SqliteStore
-from saga.stores.sqlite_file import FileLock
+from saga.stores.sqlite_lock import FileLock
 from saga.stores.sqlite_schema import APPLICATION_ID, FORMAT, MIGRATIONS
 from tests.contract.values import KNOWN, NODE, OTHER, batch, new_saga, owned_saga
 from tests.doubles_sqlite import ask, opened
@@ -340,7 +340,7 @@ CHILD = """
 import asyncio, sys
 from saga.ports.stored import Append
 from saga.stores.sqlite import SqliteStore
-from saga.stores.sqlite_file import FileLock
+from saga.stores.sqlite_lock import FileLock
 from tests.doubles_sqlite import opened, ask
 from tests.contract.values import KNOWN, NODE, batch, message, new_saga, owned_saga
 

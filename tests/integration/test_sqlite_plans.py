@@ -13,7 +13,7 @@ import pytest
 
 from saga.errors import LeaseLost
 from saga.ports.stored import Lease, Query
-from saga.stores import sqlite_bulk, sqlite_reads, sqlite_writes
+from saga.stores import sqlite_bulk, sqlite_nodes, sqlite_reads, sqlite_writes
 from saga.stores.sqlite_bulk import Appending, Starting
 from tests.contract.values import NODE, batch, message, new_saga, owned_saga, summary
 from tests.doubles_sqlite import opened
@@ -72,8 +72,8 @@ CALLS: dict[str, Callable[[sqlite3.Connection], object]] = {
     "newer": partial(sqlite_reads.newer, newest=2),
     "inboxes": partial(sqlite_reads.inboxes, node=NODE),
     "owned": partial(sqlite_reads.owned, node=NODE),
-    "release_dead": sqlite_writes.release_dead,
-    "evaluate": lambda db: sqlite_writes.evaluate(db, "a", ["s1"]),
+    "release_dead": sqlite_nodes.release_dead,
+    "evaluate": lambda db: sqlite_nodes.evaluate(db, "a", ["s1"]),
     "definition": partial(sqlite_reads.definition, name="d", version=None),
 }
 
