@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from saga.language.normal import DEFAULTS
 from saga.settings import SETTINGS
 from tests.state_diagrams import saga_diagram
 
@@ -21,7 +22,22 @@ def settings_table() -> str:
     return "\n".join(["| setting | default | unit | meaning |", "|---|---|---|---|", *rows])
 
 
+def defaults_table() -> str:
+    """Return what calls take that say nothing."""
+    whose = {
+        "action": "an action",
+        "compensation": "a compensation, a step after the pivot, a pivot in doubt",
+    }
+    rows = [
+        f"| {whose[phase]} | `{said['timeout']}` "
+        f"| `{{{', '.join(f'{name}: {value}' for name, value in said['retry'].items())}}}` |"
+        for phase, said in DEFAULTS.items()
+    ]
+    return "\n".join(["| | `timeout` | `retry` |", "|---|---|---|", *rows])
+
+
 PARTS = {
+    "defaults": defaults_table,
     "settings": settings_table,
     "states": lambda: f"```mermaid\n{saga_diagram().strip()}\n```",
 }
