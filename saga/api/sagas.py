@@ -14,7 +14,7 @@ from pydantic_core import from_json, to_json
 from saga.api import bodies, parameters
 from saga.api.keys import CALLBACK_KEY, CATALOGUE, POST, SETTINGS, STORE
 from saga.changes import Seen
-from saga.core import remains, simulate, views
+from saga.core import remains, undo_plans, views
 from saga.core.journal import replay
 from saga.core.masking import veil
 from saga.core.statuses import Status
@@ -83,7 +83,7 @@ async def plan(request: web.Request) -> web.Response:
     seen = await found(request, bodies.saga_id_of(request))
     own = {name: service.url for name, service in seen.definition.services.items()}
     addresses = {**own, **request.app[SETTINGS].service}
-    planned = simulate.plan(seen.definition, seen.state, addresses)
+    planned = undo_plans.plan(seen.definition, seen.state, addresses)
     return bodies.json_response(veil(seen.definition, seen.state).over(planned))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from saga.core.simulate import Simulation, plan, simulate
+from saga.core.simulate import Simulation, simulate
+from saga.core.undo_plans import plan
 from saga.errors import SagaError
 from tests.driver import call, defined, step
 from tests.sentences import DECLARED_NO, NO, given, yes
