@@ -13,12 +13,12 @@
     │   └── NewerJournal       its format is one of a later release
     ├── RequestChanged         an attempt would not repeat the bytes of the one before
     ├── InboxFull              too many messages wait for the saga
-    ├── Busy, Stopping         no start is taken now (saga.intake)
+    ├── Busy, Stopping         no start is taken now
     ├── Refusal                a request is not done, and what its client is told (saga.api)
     └── StoreError
         ├── StoreUnavailable   nothing was written; the same call may be made again
         ├── StoreUnknown       the write's answer was lost; read back before anything is decided
-        │   └── StartUnknown   that of a start, with the id it has if it exists (saga.intake)
+        │   └── StartUnknown   that of a start, with the id it has if it exists
         ├── LeaseLost          another owner holds the saga, or its journal has moved on
         ├── MessagesWaiting    the inbox must be folded before this can be written
         └── StoreUnusable      the configured store cannot be opened; a person has to act
@@ -105,6 +105,14 @@ class InboxFull(SagaError):
     """Too many messages wait in the saga's inbox; its owner folds them, so the same may be sent again."""
 
 
+class Busy(SagaError):
+    """Too many starts wait to be written: come again in a moment."""
+
+
+class Stopping(SagaError):
+    """The coordinator is being stopped and takes no more starts."""
+
+
 class StoreError(SagaError):
     """The store did not do what it was asked."""
 
@@ -115,6 +123,14 @@ class StoreUnavailable(StoreError):
 
 class StoreUnknown(StoreError):
     """A write was sent and its answer lost: it may or may not have been applied."""
+
+
+class StartUnknown(StoreUnknown):
+    """The start's answer was lost: ask again under the same key. ``saga_id`` is the id it has, if it exists."""
+
+    def __init__(self, saga_id: str) -> None:
+        super().__init__("the store did not say whether the saga was started")
+        self.saga_id = saga_id
 
 
 class LeaseLost(StoreError):

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b, sha256
 from random import getrandbits
-from typing import Any
 
-import uuid_utils
 from pydantic_core import to_json
 
-from saga.catalogue import Version
 from saga.changes import Seen
 from saga.core import entries as e
 from saga.core import views
 from saga.core.decider import Decision, Invoke, decide
 from saga.core.encoding import encode
-from saga.core.entries import FORMAT
+from saga.core.entries import FORMAT, Entry
 from saga.core.journal import evolve
 from saga.core.requests import scope
 from saga.core.state import SagaState
 from saga.core.tracing import new_trace
-from saga.errors import InputInvalid, Problem, SagaError, StoreUnknown
+from saga.errors import Busy, InputInvalid, Problem, SagaError, StartUnknown, Stopping, StoreUnknown
 from saga.language.expressions import NothingFound, evaluate
 from saga.language.model import SagaDefinition
 from saga.language.schemas import validate
@@ -32,6 +28,7 @@ from saga.ports.clock import Clock
 from saga.ports.store import Store
 from saga.ports.stored import Existing, Lease, NewSaga, Record
 from saga.ports.telemetry import Telemetry
+from saga.starts import Accepted, Identity, Start, repeated
 from saga.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -40,89 +37,18 @@ log = logging.getLogger(__name__)
 BACKLOG_LIMIT = 2.0
 
 
-class Busy(SagaError):
-    """Too many starts are waiting to be written: come again after ``retry_after`` seconds."""
-
-    retry_after = 1
-
-
-class Stopping(SagaError):
-    """The coordinator is being stopped and takes no more starts."""
-
-
-class StartUnknown(StoreUnknown):
-    """The start's answer was lost: ask again under the same key. ``saga_id`` is the id it has, if it exists."""
-
-    def __init__(self, saga_id: str) -> None:
-        super().__init__("the store did not say whether the saga was started")
-        self.saga_id = saga_id
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Which saga a start is: what tells the same start, come again, from another one."""
+class _First:
+    """The first turn of a saga, before it is durable."""
 
-    saga_id: str
-    start_key: str | None
-    #: Hash of the request as it was sent.
-    fingerprint: str
-    #: Whether it can be told at all: the client named an id or a start key.
-    repeatable: bool
-
-
-def identify(given: str | None, start_key: str | None, sent: bytes) -> Identity:
-    """Return the identity of a start with this id or this start key, and this request as it was sent.
-
-    The id is the given one, else a hash of the start key, else a new UUIDv7 (RFC 9562). An id made of the key
-    makes the insert itself the proof that there is only one.
-    """
-    if given is not None:
-        name = given
-    elif start_key is not None:
-        name = "key-" + sha256(start_key.encode()).hexdigest()[:40]
-    else:
-        name = str(uuid_utils.uuid7())
-    return Identity(
-        saga_id=name,
-        start_key=start_key,
-        fingerprint=blake2b(sent, digest_size=16).hexdigest(),
-        repeatable=given is not None or start_key is not None,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
-    """One request to start a saga."""
-
-    definition: Version
-    input: Any = None
-    labels: Mapping[str, str | float | int | bool] | None = None
-    #: The id the client chose, or None; takes the place of the start key.
-    id: str | None = None
-    start_key: str | None = None
-    #: Nothing is sent before, epoch seconds.
-    start_at: float | None = None
-    #: Canonical JSON of the request as it was sent.
-    sent: bytes = b""
-    traceparent: str | None = None
-    tracestate: str | None = None
-    rerun_of: str | None = None
-    by: str = ""
-    #: Made beforehand by whoever has to know the id before the saga is there.
-    identity: Identity | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
-    """What became of a start."""
-
-    saga_id: str
-    #: False when this very start was accepted before: the saga is the same.
-    created: bool
-    #: The key or id belongs to a start with another body, or to a child saga.
-    reused: bool = False
-    #: The saga as it was started; None when it was there before.
-    seen: Seen | None = None
+    decision: Decision
+    #: This node runs it from the start.
+    held: bool
+    #: Those of the decision's invocations that found a free place.
+    invocations: Sequence[Invoke]
+    entries: Sequence[Entry]
+    #: The state after the entries.
+    state: SagaState
 
 
 class Intake:
@@ -133,7 +59,7 @@ class Intake:
         self._starting: set[asyncio.Task[Accepted]] = set()
 
     def check_room(self) -> None:
-        """Raise :class:`Busy` when starts have to wait too long to be written, :class:`Stopping` at the end."""
+        """Raise ``Busy`` when starts have to wait too long to be written, ``Stopping`` at the end."""
         if self._worker.stopping:
             raise Stopping("the coordinator is being stopped")
         if self._store.backlog() > BACKLOG_LIMIT:
@@ -144,8 +70,9 @@ class Intake:
 
         A start that is cancelled goes on: what is durable already has to run.
 
-        Raises :class:`~saga.errors.InputInvalid` with every problem, :class:`Busy`, :class:`Stopping`,
-        :class:`~saga.errors.StoreUnavailable` (nothing was started) and :class:`StartUnknown`.
+        Raises :class:`~saga.errors.InputInvalid` with every problem, :class:`~saga.errors.Busy`,
+        :class:`~saga.errors.Stopping`, :class:`~saga.errors.StoreUnavailable` (nothing was started) and
+        :class:`~saga.errors.StartUnknown`.
         """
         task = asyncio.create_task(self._start(start))
         self._starting.add(task)
@@ -168,33 +95,24 @@ class Intake:
         For a start that cannot be accepted now (its definition may be deleted meanwhile): its repetition can.
         """
         record = await self._store.load(identity.saga_id) if identity.repeatable else None
-        return None if record is None else _repeated(identity, record)
+        return None if record is None else repeated(identity, record)
 
     async def _start(self, start: Start) -> Accepted:
         self.check_room()
-        identity = start.identity or identify(start.id, start.start_key, start.sent)
-        new_id = identity.saga_id
-        started = self._started(start, new_id)
-        decision, held = self._first_decision(start.definition.definition, evolve(None, started))
-        invocations = (
-            decision.invocations[: self._worker.slots.take(len(decision.invocations))] if held else ()
-        )
-        saga = self._new(start, identity, started, decision, invocations, held=held)
-        self._worker.arriving(new_id)
+        first = self._first(start.definition.definition, self._started(start))
         try:
+            saga = self._new(start, first)
+            self._worker.arriving(saga.id)
             existing = await self._insert(saga)
         except BaseException:
-            self._worker.not_arriving(new_id)
-            self._worker.slots.give_back(len(invocations))
+            self._forget(first)
             raise
         if existing is not None:
-            self._worker.not_arriving(new_id)
-            self._worker.slots.give_back(len(invocations))
-            return _repeated(identity, existing)
-        seen = self._run(start, saga, started, decision, invocations)
-        return Accepted(saga_id=new_id, created=True, seen=seen)
+            self._forget(first)
+            return repeated(start.identity, existing)
+        return Accepted(saga_id=saga.id, created=True, seen=self._run(start, saga, first))
 
-    def _started(self, start: Start, new_id: str) -> e.SagaStarted:
+    def _started(self, start: Start) -> e.SagaStarted:
         definition, now = start.definition.definition, self._clock.now()
         if definition.input is not None and (problems := validate(definition.input, start.input, "/input")):
             raise InputInvalid(tuple(problems))
@@ -206,7 +124,7 @@ class Intake:
         )
         entry = e.SagaStarted(
             at=now,
-            saga=new_id,
+            saga=start.identity.saga_id,
             definition=start.definition.name,
             version=start.definition.version,
             input=start.input,
@@ -224,32 +142,33 @@ class Intake:
         )
         return _labelled(definition, entry, start.labels or {})
 
-    def _first_decision(self, definition: SagaDefinition, state: SagaState) -> tuple[Decision, bool]:
-        """Return the first decision, and whether this node has room to run the saga now."""
-        decision = decide(definition, state, self._clock.now())
-        return decision, self._worker.room > 0 and not decision.state.ended and bool(decision.invocations)
-
-    def _new(
-        self,
-        start: Start,
-        identity: Identity,
-        started: e.SagaStarted,
-        decision: Decision,
-        invocations: tuple[Invoke, ...],
-        *,
-        held: bool,
-    ) -> NewSaga:
+    def _first(self, definition: SagaDefinition, started: e.SagaStarted) -> _First:
+        """Return the first turn; it invokes nothing where this node has no room to run the saga now."""
+        decision = decide(definition, evolve(None, started), self._clock.now())
+        held = self._worker.room > 0 and not decision.state.ended and bool(decision.invocations)
+        places = self._worker.slots.take(len(decision.invocations)) if held else 0
+        invocations, state = decision.invocations[:places], decision.state
+        for invoke in invocations:
+            state = evolve(state, invoke.intent)
         entries = [started, *decision.facts, *(invoke.intent for invoke in invocations)]
-        wake_at = decision.wake_at if not decision.invocations else self._clock.now()
+        return _First(decision=decision, held=held, invocations=invocations, entries=entries, state=state)
+
+    def _forget(self, first: _First) -> None:
+        """Give up what a start that came to nothing had taken."""
+        self._worker.not_arriving(first.state.id)
+        self._worker.slots.give_back(len(first.invocations))
+
+    def _new(self, start: Start, first: _First) -> NewSaga:
+        decision, identity = first.decision, start.identity
         return NewSaga(
             id=identity.saga_id,
             start_key=identity.start_key,
             fingerprint=identity.fingerprint,
-            entries=[encode(entry) for entry in entries],
+            entries=[encode(entry) for entry in first.entries],
             summary=views.summary(start.definition.definition, decision.state),
             format=FORMAT,
-            owner=self._worker.node if held else None,
-            wake_at=wake_at,
+            owner=self._worker.node if first.held else None,
+            wake_at=decision.wake_at if not decision.invocations else self._clock.now(),
         )
 
     async def _insert(self, saga: NewSaga) -> Existing | None:
@@ -268,39 +187,23 @@ class Intake:
             return None
         return Existing(id=record.id, start_key=record.start_key, fingerprint=record.fingerprint)
 
-    def _run(
-        self,
-        start: Start,
-        saga: NewSaga,
-        started: e.SagaStarted,
-        decision: Decision,
-        invocations: tuple[Invoke, ...],
-    ) -> Seen:
-        state = decision.state
-        for invoke in invocations:
-            state = evolve(state, invoke.intent)
-        entries = [started, *decision.facts, *(invoke.intent for invoke in invocations)]
-        self._telemetry.recorded(entries, None, state)
+    def _run(self, start: Start, saga: NewSaga, first: _First) -> Seen:
+        definition, state, decision = start.definition.definition, first.state, first.decision
+        self._telemetry.recorded(first.entries, None, state)
         if saga.owner is None:
             self._worker.not_arriving(saga.id)
             self._worker.look()
-            return Seen(start.definition.definition, state, None, 0)
+            return Seen(definition, state, None, 0)
         lease = Lease(saga_id=saga.id, node=saga.owner, fence=1, seq=len(saga.entries))
         self._worker.adopt(
             lease,
-            start.definition.definition,
+            definition,
             state,
-            invocations,
+            first.invocations,
             wake_at=decision.wake_at,
-            held_back=len(decision.invocations) - len(invocations),
+            held_back=len(decision.invocations) - len(first.invocations),
         )
-        return Seen(start.definition.definition, state, saga.owner, lease.fence)
-
-
-def _repeated(identity: Identity, existing: Existing | Record) -> Accepted:
-    """Return the answer to a start whose id is taken: by the same start, or by another."""
-    same = (existing.fingerprint, existing.start_key) == (identity.fingerprint, identity.start_key)
-    return Accepted(saga_id=existing.id, created=False, reused=not same)
+        return Seen(definition, state, saga.owner, lease.fence)
 
 
 def _labelled(

@@ -10,13 +10,14 @@ from pydantic_core import to_json
 
 from saga.catalogue import Catalogue
 from saga.definition import parse_definition
-from saga.intake import Intake, Start
+from saga.intake import Intake
 from saga.language.model import SagaDefinition
 from saga.ports.invoker import Answer, Answered, Invocation, Poll
 from saga.ports.store import Store
 from saga.ports.telemetry import NoTelemetry
 from saga.post import Post
 from saga.sender import Sender, Settings
+from saga.starts import Start, identify
 from saga.stores.memory import MemoryStore
 from saga.worker import Limits, Worker
 
@@ -165,7 +166,8 @@ class Coordinator:
         """Store the definition, start a saga of it and let it run as far as it gets."""
         definition: SagaDefinition = parse_definition(document).definition
         put = await self.catalogue.put(definition)
-        accepted = await self.intake.start(Start(definition=put.version, **start))
+        identity = identify(start.pop("id", None), start.pop("start_key", None), start.pop("sent", b""))
+        accepted = await self.intake.start(Start(definition=put.version, identity=identity, **start))
         await settle_down()
         return accepted.saga_id
 

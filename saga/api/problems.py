@@ -19,17 +19,19 @@ from pydantic_core import to_json
 from saga.api import access
 from saga.api.refusal import Refusal
 from saga.errors import (
+    Busy,
     DefinitionInvalid,
     InboxFull,
     InputInvalid,
     NotYetExecuted,
     Problem,
     SagaError,
+    StartUnknown,
+    Stopping,
     StoreError,
     StoreUnknown,
     UnreadableJournal,
 )
-from saga.intake import Busy, StartUnknown, Stopping
 from saga.language.documents import MAX_BYTES
 from saga.language.http_texts import phrase
 

@@ -17,9 +17,9 @@ from saga.api.refusal import Refusal
 from saga.api.sagas import found, shown
 from saga.catalogue import Version
 from saga.changes import Seen
-from saga.errors import DefinitionInvalid, InputInvalid, NotYetExecuted, Problem
-from saga.intake import Accepted, Busy, Identity, Start, Stopping, identify
+from saga.errors import Busy, DefinitionInvalid, InputInvalid, NotYetExecuted, Problem, Stopping
 from saga.language.durations import LONGEST, parse_time
+from saga.starts import Accepted, Identity, Start, identify
 
 #: Longest wait for an end, seconds.
 MOST_WAIT: Final = 60.0

@@ -18,6 +18,7 @@ from saga.core.state import SagaState
 from saga.core.statuses import Status, UndoStatus
 from saga.ports.invoker import Invocation
 from saga.ports.stored import Message
+from saga.starts import identify
 from tests.simulation.clock import BEGIN
 from tests.simulation.coordinators import UNAVAILABLE, Process
 from tests.simulation.loop import ProcessLoop
@@ -113,8 +114,8 @@ class Clients:
         """Start a saga, and ask again under the same key until that is acknowledged."""
         dice, name = self._dice, f"s{number}"
         given = {"b": dice.random() < 0.7, "items": list(range(dice.randrange(4)))}
-        asked: dict[str, Any] = {"input": given, "sent": name.encode()}
-        asked |= {"id": name} if dice.random() < 0.5 else {"start_key": name}
+        key = (name, None) if dice.random() < 0.5 else (None, name)
+        asked: dict[str, Any] = {"input": given, "identity": identify(*key, name.encode())}
         if dice.random() < 0.1:
             asked["start_at"] = BEGIN + self._world.timeline.now + dice.random() * 10
         definition = dice.choice(list(SHAPES))

@@ -11,13 +11,14 @@ from saga.changes import Seen
 from saga.core.messages import Callback
 from saga.core.tokens import read_token
 from saga.definition import SagaDefinition
-from saga.errors import StoreError
-from saga.intake import Busy, Intake, Start, Stopping
+from saga.errors import Busy, Stopping, StoreError
+from saga.intake import Intake
 from saga.membership import Membership
 from saga.ports.stored import Message
 from saga.ports.telemetry import NoTelemetry
 from saga.post import InboxFull, Post
 from saga.sender import Sender, Settings
+from saga.starts import Start
 from saga.worker import Limits, Worker
 from tests.simulation.clock import SimulatedClock
 from tests.simulation.loop import ProcessLoop
