@@ -142,7 +142,7 @@ async def _worker(app: web.Application) -> AsyncIterator[None]:
     )
     worker = Worker(
         store, catalogue, sender, clock, telemetry,
-        node=membership.node, membership=membership,
+        membership=membership,
         limits=Limits(running=settings.max_running, calls=settings.max_calls),
     )  # fmt: skip
     app[keys.WORKER] = worker

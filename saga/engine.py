@@ -44,7 +44,7 @@ KEEP = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Arrived:
     """The outcome of an attempt (its number), or of a poll (None)."""
 
     step: str
@@ -58,7 +58,7 @@ class TakenOver:
     """The saga was claimed: what its last owner had open is in doubt."""
 
 
-Event: TypeAlias = Result | TakenOver
+Event: TypeAlias = Arrived | TakenOver
 
 
 @dataclass(slots=True, eq=False)
@@ -187,7 +187,7 @@ class Engine:
             log.warning("the store is not available: %s", error)
         return await self._patient.copy()(call, *args, **named)
 
-    # ----------------------------------------------------------------- load
+    # load
 
     async def _messages(self, run: Run) -> Sequence[Message]:
         if not run.inbox:
@@ -195,7 +195,7 @@ class Engine:
         run.inbox = False
         return await self.patiently(self._store.messages, run.state.id)
 
-    # ----------------------------------------------------------------- decide
+    # decide
 
     def _draft(self, run: Run, messages: Sequence[Message]) -> _Draft:
         now = self._clock.now()
@@ -245,7 +245,7 @@ class Engine:
             lambda state, now, message=message: fold(definition, state, message, now) for message in messages
         ]
         recording = [
-            lambda state, now, event=event: _recorded(definition, state, event, now) for event in run.events
+            lambda state, now, event=event: _entries_of(definition, state, event, now) for event in run.events
         ]
         return [*folding, *recording]
 
@@ -281,7 +281,7 @@ class Engine:
             return False
         return draft.wake_at is None or draft.wake_at > self._clock.now() + KEEP
 
-    # ----------------------------------------------------------------- record
+    # record
 
     async def _append(self, run: Run, draft: _Draft, *, release: bool) -> Lease:
         batch = Append(
@@ -354,9 +354,9 @@ def _with_intents(state: SagaState, granted: Sequence[Invoke]) -> SagaState:
     return state
 
 
-def _recorded(definition: SagaDefinition, state: SagaState, event: Event, now: float) -> Sequence[Entry]:
+def _entries_of(definition: SagaDefinition, state: SagaState, event: Event, now: float) -> Sequence[Entry]:
     """Return the entries an event becomes."""
-    if isinstance(event, Result):
+    if isinstance(event, Arrived):
         return settle(definition, state, event.step, event.phase, event.outcome, now, attempt=event.attempt)
     found: list[Entry] = []
     for unit, phase in tuple(state.open_invocations()):

@@ -54,8 +54,6 @@ CONNECT_TIMEOUT: Final = 3.0
 KEEP_ALIVE: Final = 60.0
 #: Seconds an address is used before its name is resolved again.
 DNS_TTL: Final = 300
-#: Characters of a detail.
-MAX_DETAIL: Final = 500
 
 
 class HttpInvoker:
@@ -81,7 +79,7 @@ class HttpInvoker:
         try:
             headers = attempt_headers(invocation)
         except (ValueError, OverflowError, OSError) as error:  # of times: which one depends on the platform
-            return NotSent(detail=f"the request cannot be made: {error}"[:MAX_DETAIL])
+            return NotSent(detail=f"the request cannot be made: {error}")
         return await self._exchange(
             invocation.method, invocation.url, headers, invocation.body, invocation.timeout
         )
@@ -148,7 +146,7 @@ class HttpInvoker:
         return self._session
 
 
-# --------------------------------------------------------------------------- address
+# address
 
 _STOPPING: Final = "the coordinator is stopping"
 _VISIBLE: Final = re.compile(r"[!-~]+")
@@ -163,7 +161,7 @@ def _address(url: str) -> URL | None:
         return None
 
 
-# --------------------------------------------------------------------------- one request on its way
+# one request on its way
 
 #: Connections that had gone bad before anything was sent on them, for one request.
 _BAD_CONNECTIONS: Final = 8
@@ -274,7 +272,7 @@ class _Wire:
             return self.answered("slow" if isinstance(error, TimeoutError) and why is None else "cut")
         if isinstance(error, _Lost) and isinstance(error.__cause__, Exception):
             error = error.__cause__
-        detail = (why or _why(error, sent=self._may_be_sent()))[:MAX_DETAIL]
+        detail = why or _why(error, sent=self._may_be_sent())
         return NoAnswer(detail=detail) if self._may_be_sent() else NotSent(detail=detail)
 
     def _may_be_sent(self) -> bool:
@@ -339,7 +337,7 @@ def _os_error(error: OSError) -> str:
     return os.strerror(error.errno).lower()
 
 
-# --------------------------------------------------------------------------- connections
+# connections
 
 
 class _Resolver(AbstractResolver):

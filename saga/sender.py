@@ -59,9 +59,7 @@ class Sender:
         """
         intent, request = invoke.intent, invoke.request
         if request is None:
-            raise NotImplementedError(
-                f"{intent.via} steps are not executed by this release"
-            )  # pragma: no cover
+            return NotExecuted(detail=f"{intent.via} steps are not executed by this release")
         url = address(request, self._base(definition, request.service))
         if url is None:
             return NotExecuted(detail=f"the service {request.service} has no address")

@@ -150,7 +150,7 @@ class OtlpTelemetry:
         self._sender.abandon()
 
 
-# --------------------------------------------------------------------------- the thread
+# the thread
 
 
 class _Exporter(Protocol):

@@ -16,7 +16,7 @@ from saga.core.decider import Invoke
 from saga.core.entries import FORMAT
 from saga.core.outcomes import Outcome, Uncertain
 from saga.core.state import SagaState
-from saga.engine import Engine, PollDue, Result, Run, Turn
+from saga.engine import Arrived, Engine, PollDue, Run, Turn
 from saga.errors import LeaseLost
 from saga.language.model import SagaDefinition
 from saga.membership import Membership
@@ -28,9 +28,6 @@ from saga.sender import Sender
 from saga.slots import Slots
 
 log = logging.getLogger(__name__)
-
-#: Seconds a silent node is taken for alive, where nothing else is said.
-TTL = 5.0
 
 #: Seconds after which a turn that could not be made durable is made again.
 AGAIN = 1.0
@@ -57,12 +54,11 @@ class Worker:
         clock: Clock,
         telemetry: Telemetry,
         *,
-        node: str,
+        membership: Membership,
         limits: Limits = Limits(),
-        membership: Membership | None = None,
     ) -> None:
-        self.node = node
-        self._membership = membership or Membership(store, clock, node=node, ttl=TTL)
+        self.node = membership.node
+        self._membership = membership
         self.changes = Changes(clock)
         self._store, self._sender, self._clock, self._limits = store, sender, clock, limits
         self._runs: dict[str, Run] = {}
@@ -87,7 +83,7 @@ class Worker:
         self.stopping = False
         self._left = False
 
-    # ----------------------------------------------------------------- life
+    # life
 
     async def start(self) -> None:
         """Join the store's nodes and begin to claim what is due."""
@@ -135,7 +131,7 @@ class Worker:
         run = self._runs.get(saga_id)
         return None if run is None else Seen(run.definition, run.state, run.lease.node, run.lease.fence)
 
-    # ----------------------------------------------------------------- taking sagas on
+    # taking sagas on
 
     def arriving(self, saga_id: str) -> None:
         """Say that this saga is about to be started here, so that nothing else takes it on meanwhile."""
@@ -208,7 +204,7 @@ class Worker:
         """Look at the store now: something was put there that is due."""
         self._claims.look()
 
-    # ----------------------------------------------------------------- turns
+    # turns
 
     def wake(self, run: Run) -> None:
         """Give the saga a turn: now, or after the one that is under way."""
@@ -305,7 +301,7 @@ class Worker:
             return None
         intent = invoke.intent
         return await self._arrived(
-            run, Result(step=intent.step, phase=intent.phase, attempt=intent.attempt, outcome=outcome)
+            run, Arrived(step=intent.step, phase=intent.phase, attempt=intent.attempt, outcome=outcome)
         )
 
     def _poll(self, run: Run, due: PollDue) -> None:
@@ -326,12 +322,12 @@ class Worker:
         if outcome is None:
             self.wake(run)
             return
-        result = Result(step=due.step, phase=due.phase, attempt=None, outcome=outcome)
-        await self._go_on(run, await self._arrived(run, result))
+        arrived = Arrived(step=due.step, phase=due.phase, attempt=None, outcome=outcome)
+        await self._go_on(run, await self._arrived(run, arrived))
 
-    async def _arrived(self, run: Run, result: Result) -> Invoke | None:
-        """Have a turn for the result, in this very task: most of the time no other is under way."""
-        run.events.append(result)
+    async def _arrived(self, run: Run, arrived: Arrived) -> Invoke | None:
+        """Have a turn for the outcome, in this very task: most of the time no other is under way."""
+        run.events.append(arrived)
         if run.turning:
             run.again = True
         elif not run.gone:

@@ -12,6 +12,7 @@ from saga.catalogue import Catalogue
 from saga.definition import parse_definition
 from saga.intake import Intake
 from saga.language.model import SagaDefinition
+from saga.membership import Membership
 from saga.ports.invoker import Answer, Answered, Invocation, Poll
 from saga.ports.store import Store
 from saga.ports.telemetry import NoTelemetry
@@ -57,7 +58,7 @@ class VirtualClock:
     async def advance(self, seconds: float) -> None:
         """Move the clock, stopping at every time somebody waits for, and let everything run that can."""
         end = self._now + seconds
-        await settle_down()
+        await self.settle()
         while True:
             self._sleepers = [(at, future) for at, future in self._sleepers if not future.done()]
             due = min((at for at, _ in self._sleepers if at <= end), default=None)
@@ -67,8 +68,12 @@ class VirtualClock:
             for at, future in self._sleepers:
                 if at <= self._now and not future.done():
                     future.set_result(None)
-            await settle_down()
+            await self.settle()
         self._now = end
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Let everything run that needs no time to pass."""
         await settle_down()
 
 
@@ -147,7 +152,7 @@ class Coordinator:
         self.sender = Sender(invoker, self.clock, settings)
         self.worker = Worker(
             self.store, self.catalogue, self.sender, self.clock, NoTelemetry(),
-            node=node, limits=limits or Limits(),
+            membership=Membership(self.store, self.clock, node=node, ttl=5.0), limits=limits or Limits(),
         )  # fmt: skip
         self.intake = Intake(self.store, self.worker, self.clock, NoTelemetry())
         self.post = Post(self.store, self.catalogue, self.worker, self.clock)

@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any
 
 STEPS = 3
-#: Sagas a saga of n steps costs in appends, start included.
-APPENDS = STEPS + 1
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -114,7 +112,7 @@ def _compared(figures: dict[str, Any], yardstick: Load, yardstick_one: Load) -> 
     }
 
 
-# --------------------------------------------------------------------------- parts
+# parts
 
 
 class _Part:
@@ -244,7 +242,7 @@ def _free_port() -> int:
         return port
 
 
-# --------------------------------------------------------------------------- the machine
+# the machine
 
 
 def _cpu(pid: int) -> float:

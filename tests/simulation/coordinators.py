@@ -65,7 +65,7 @@ class Process:
         sender = Sender(made.invoker, self.clock, SETTINGS, trusted=self._membership.trusted)
         self.worker = Worker(
             store, catalogue, sender, self.clock, telemetry,
-            node=made.node, limits=made.limits, membership=self._membership,
+            limits=made.limits, membership=self._membership,
         )  # fmt: skip
         self._told = made.tell
         self._catalogue = catalogue
