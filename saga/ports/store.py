@@ -71,8 +71,8 @@ class Sagas(Place, Protocol):
         """Take up to ``limit`` unowned sagas that are due or have a message.
 
         Longest due first, but one place in four, counted across calls, goes to sagas nobody has run yet
-        (fence 0), so that a long backlog starves nobody. A message makes its saga due from its ``at``, and
-        claimable even before. The fence rises unless this node held the saga last.
+        (fence 0), so that a long backlog starves nobody. A message makes its saga due at once, whatever
+        its ``at``. The fence rises unless this node held the saga last.
         """
 
     async def take(self, saga_id: str, node: str, newest: int) -> Claimed | None:
@@ -111,7 +111,10 @@ class Nodes(Place, Protocol):
         """Make the node known, with beat 0; one that is known already stays as it is."""
 
     async def beat(self, node: str, beat: int) -> bool:
-        """Record a heartbeat; False when the node is dead or unknown, and it must drop every saga."""
+        """Record a heartbeat; False when the node is dead or unknown, and it must drop every saga.
+
+        The beat that is kept never falls: one that comes after a later one changes nothing.
+        """
 
     async def nodes(self) -> Sequence[NodeRow]:
         """Return every node that is known."""
@@ -129,7 +132,7 @@ class Nodes(Place, Protocol):
     async def release_dead(self) -> int:
         """Release every saga whose owner is dead or unknown, raising its fence; returns how many.
 
-        They are due at once, whatever their wake time: the owner may have left calls open. They are at risk,
+        They are due at once, whatever their wake time and their owner's clock: it may have left calls open. They are at risk,
         those that the owner had noted for evaluation more than the others.
         """
 

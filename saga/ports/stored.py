@@ -16,6 +16,10 @@ EXPORT_OWNER = "export:"
 #: Messages that may wait in one saga's inbox.
 INBOX_LIMIT = 1_000
 
+#: What is due at once is due so many seconds before the time it carries: that time was told by another node's clock,
+#: and nothing may wait for clocks to agree.
+AT_ONCE = 365 * 86_400.0
+
 # How likely it is that evaluating a saga ends the process, told by the deaths of nodes.
 #: Its owner has died, which tells nothing of one saga among many.
 ORPHANED = 1

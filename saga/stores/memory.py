@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from saga.errors import LeaseLost, MessagesWaiting
 from saga.ports.stored import (
+    AT_ONCE,
     EXPORT_OWNER,
     INBOX_LIMIT,
     ORPHANED,
@@ -157,7 +158,7 @@ class MemoryStore:
         saga.inbox = left
         saga.due_at = batch.wake_at
         for message in left.values():
-            saga.due_by(message.at)
+            saga.due_by(message.at - AT_ONCE)
         saga.fence += batch.raise_fence
         saga.owner = None if batch.release else lease.node
         self.counters.appends += 1
@@ -183,7 +184,7 @@ class MemoryStore:
             return Delivered(result="full", owner=saga.owner)
         saga.inbox[message.id] = message
         saga.seen.add(message.id)
-        saga.due_by(message.at)
+        saga.due_by(message.at - AT_ONCE)
         self._changed(saga)
         return Delivered(result="new", owner=saga.owner)
 
@@ -222,7 +223,7 @@ class MemoryStore:
         row = self._nodes.get(node)
         if row is None or row.dead:
             return False
-        self._nodes[node] = replace(row, beat=beat)
+        self._nodes[node] = replace(row, beat=max(row.beat, beat))
         self.counters.commits += 1
         return True
 
@@ -294,7 +295,7 @@ class MemoryStore:
     def _release(self, sagas: Iterable[KeptSaga]) -> None:
         for saga in sagas:
             saga.owner = None
-            saga.due_by(saga.summary.updated_at)
+            saga.due_by(saga.summary.updated_at - AT_ONCE)
             self._changed(saga)
 
 

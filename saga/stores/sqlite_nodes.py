@@ -8,10 +8,11 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
-from saga.ports.stored import EXPORT_OWNER, ORPHANED, SUSPECT
+from saga.ports.stored import AT_ONCE, EXPORT_OWNER, ORPHANED, SUSPECT
 
-# A released saga is due at once, from its last entry: its owner may have left calls open.
-_RELEASE = "UPDATE sagas SET owner = NULL, due_at = min(coalesce(due_at, updated_at), updated_at)"
+# A released saga is due at once: its owner may have left calls open, and its clock may have been ahead.
+_SINCE = f"updated_at - {AT_ONCE}"
+_RELEASE = f"UPDATE sagas SET owner = NULL, due_at = min(coalesce(due_at, {_SINCE}), {_SINCE})"
 _ORPHANS = f"""{_RELEASE}, fence = fence + 1, risk = max(risk, {ORPHANED}) WHERE owner IS NOT NULL
     AND owner NOT IN (SELECT id FROM nodes WHERE NOT dead) AND owner NOT GLOB '{EXPORT_OWNER}*'"""
 _SUSPECT = f"UPDATE sagas SET risk = max(risk, {SUSPECT}) + ? WHERE owner = ? AND id = ?"
@@ -34,7 +35,10 @@ def join(db: sqlite3.Connection, node: str) -> None:
 
 def beat(db: sqlite3.Connection, node: str, beat: int) -> bool:
     """Record a heartbeat of a living node."""
-    return db.execute("UPDATE nodes SET beat = ? WHERE id = ? AND NOT dead", (beat, node)).rowcount > 0
+    return (
+        db.execute("UPDATE nodes SET beat = max(beat, ?) WHERE id = ? AND NOT dead", (beat, node)).rowcount
+        > 0
+    )
 
 
 def bury(db: sqlite3.Connection, node: str, beat: int) -> bool:

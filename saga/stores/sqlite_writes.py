@@ -15,6 +15,7 @@ from itertools import chain
 
 from saga.errors import LeaseLost, MessagesWaiting
 from saga.ports.stored import (
+    AT_ONCE,
     INBOX_LIMIT,
     Append,
     Claimed,
@@ -164,8 +165,9 @@ def _fold(db: sqlite3.Connection, saga_id: str, batch: Append) -> list[float]:
 
 
 def _due(wake_at: float | None, waiting: Sequence[float]) -> float | None:
-    """Return since when the saga is due: a waiting message makes it so from its own time."""
-    return min([*waiting] if wake_at is None else [wake_at, *waiting], default=None)
+    """Return since when the saga is due: a waiting message makes it so at once."""
+    called = [at - AT_ONCE for at in waiting]
+    return min(called if wake_at is None else [wake_at, *called], default=None)
 
 
 def labels_text(labels: Mapping[str, str | float | int | bool]) -> str:
@@ -261,7 +263,8 @@ def deliver(db: sqlite3.Connection, saga_id: str, message: Message) -> Delivered
     db.execute("INSERT INTO seen VALUES (?, ?)", (saga_id, message.id))
     what = (message.id, message.kind, message.body, message.by, message.at, message.about)
     db.execute(_PUT, (saga_id, *what, saga_id))
-    db.execute(_CALL, (message.at, message.at, n))
+    called = message.at - AT_ONCE
+    db.execute(_CALL, (called, called, n))
     return Delivered(result="new", owner=owner)
 
 

@@ -11,6 +11,7 @@ import pytest
 from saga.errors import LeaseLost, MessagesWaiting, StoreUnavailable, StoreUnknown
 from saga.ports.store import Store
 from saga.ports.stored import (
+    AT_ONCE,
     EXPORT_OWNER,
     INBOX_LIMIT,
     ORPHANED,
@@ -218,7 +219,7 @@ async def test_a_saga_of_a_newer_format_is_left_to_nodes_that_know_it(store: Sto
     assert await store.next_due(KNOWN) is None
     assert await store.load("newer") == before
 
-    assert await store.next_due(KNOWN + 1) == 10.0
+    assert await store.next_due(KNOWN + 1) == 50.0 - AT_ONCE
     (claimed,) = await store.claim(OTHER, 10, 100.0, KNOWN + 1)
     assert (claimed.lease.saga_id, claimed.record.format) == ("newer", KNOWN + 1)
     assert await store.claim(NODE, 10, 100.0, KNOWN) == []
@@ -499,7 +500,7 @@ async def test_a_message_makes_a_saga_claimable(store: Store) -> None:
             new_saga(key, wake_at=wake_at, of=summary("completed" if key == "ended" else "running"))
         )
         await store.deliver(key, message(at=at))
-    assert await store.next_due(KNOWN) == 50.0
+    assert await store.next_due(KNOWN) == 50.0 - AT_ONCE
     claimed = await store.claim(NODE, 10, 100.0, KNOWN)
     assert [each.lease.saga_id for each in claimed] == ["past", "ended", "future"]
 
@@ -648,7 +649,31 @@ async def test_a_message_that_was_left_keeps_its_place(store: Store) -> None:
     await store.deliver("s1", message(at=50.0))
     await store.append(lease, batch(b"x", wake_at=None))
     await store.leave(NODE)
-    assert await store.next_due(KNOWN) == 50.0
+    assert await store.next_due(KNOWN) == 50.0 - AT_ONCE
+
+
+async def test_what_a_fast_clock_has_dated_waits_for_no_other_clock(store: Store) -> None:
+    """The owner that died, or who sent the message, may have been an hour ahead of those that are left."""
+    ahead = 3_600.0
+    lease = await owned_saga(store, "dead", wake_at=None)
+    await store.append(lease, batch(b"x", of=replace(summary(), updated_at=ahead)))
+    await store.bury(NODE, 0)
+    await store.release_dead()
+    await store.start(new_saga("called", wake_at=None))
+    await store.deliver("called", message(at=ahead + 1))
+    due = await store.next_due(KNOWN)
+    assert due is not None
+    assert due <= 0.0
+    claimed = await store.claim(OTHER, 10, 0.0, KNOWN)
+    assert [each.lease.saga_id for each in claimed] == ["dead", "called"]
+
+
+async def test_a_beat_that_was_overtaken_changes_nothing(store: Store) -> None:
+    """It must not look like another sign of life, nor bring back a beat by which somebody buries the node."""
+    await store.beat(NODE, 7)
+    assert await store.beat(NODE, 6)
+    assert not await store.bury(NODE, 6)
+    assert next(row.beat for row in await store.nodes() if row.id == NODE) == 7
 
 
 async def test_a_leaving_node_hands_over_at_once(store: Store) -> None:
