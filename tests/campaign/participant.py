@@ -195,6 +195,10 @@ class Participant:
         }
         self._db.execute("INSERT INTO effect VALUES (?)", (json.dumps(row),))
 
+    def close(self) -> None:
+        """Forget everything."""
+        self._db.close()
+
     # for the harness
 
     def control(self, request: Request) -> Answer:
