@@ -188,6 +188,19 @@ def once(case: Case) -> Iterator[str]:
             yield f"{step}:{phase} was sent under {count} keys"
 
 
+def undone_when_quiet(case: Case) -> Iterator[str]:
+    """See that a call left open by a coordinator that died has had its whole time before it is undone."""
+    quiet: dict[str, float] = {}
+    timeouts: dict[tuple[str, int], float] = {}
+    for entry in case.journal:
+        if isinstance(entry, e.Invoked) and entry.phase == "action":
+            timeouts[entry.step, entry.attempt] = entry.timeout
+        elif isinstance(entry, e.Invoked) and entry.at < quiet.get(entry.step, 0.0) - 0.002:
+            yield f"the undoing of {entry.step} was sent while an attempt of it might still be under way"
+        elif isinstance(entry, e.AttemptUncertain) and entry.lost and entry.phase == "action":
+            quiet[entry.step] = entry.at + timeouts[entry.step, entry.attempt]
+
+
 def undone_in_reverse(case: Case) -> Iterator[str]:
     """See that whenever a step is undone nothing downstream of it stands."""
     standing: set[str] = set()
@@ -281,6 +294,7 @@ RULES: tuple[Callable[[Case], Iterator[str]], ...] = (
     true_words,
     parked_for_a_reason,
     once,
+    undone_when_quiet,
     undone_in_reverse,
     same_bytes,
     fences_never_fall,

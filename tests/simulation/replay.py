@@ -22,7 +22,7 @@ def replayed(seed: int, coordinators: int | None) -> int:
         )
         for seq, body in enumerate(saga.entries, start=1):
             print(f"{seq:>4} {body.decode()}")
-    print(f"{ended.coordinators} coordinators, wild {world.wild}, skew {world.skew}, journals {ended.digest}")
+    print(f"{ended.coordinators} coordinators, skew {world.skew}, journals {ended.digest}")
     print(f"fired: {dict(ended.fired)}")
     for finding in ended.findings:
         print(f"FINDING {finding}")

@@ -20,10 +20,10 @@ from tests.doubles_store import READS
 from tests.simulation.clock import BEGIN
 from tests.simulation.loop import ProcessLoop, Timeline
 
-#: Seconds a healthy request takes one way, at most.
-WIRE = 0.002
 #: Seconds a slow one takes, at most.
 SLOWEST = 6.0
+
+_MOVES = frozenset({"append", "claim", "start", "take"})
 
 
 @dataclass(slots=True, eq=False)
@@ -50,10 +50,14 @@ class SimulatedStore:
     timeline: Timeline
     #: Share of requests that meet a fault, 0 to 1.
     rate: float = 0.0
+    #: Seconds a healthy request takes one way, at most.
+    pace: float = 0.002
     #: The store cannot be reached at all.
     away: bool = False
     fired: Counter[str] = field(default_factory=Counter)
     kept: MemoryStore = field(default_factory=lambda: MemoryStore(shared=True))
+    #: Is told who has just moved a saga.
+    moved: Callable[[ProcessLoop], None] = lambda _: None
     #: What the caller of each write was told that changed nothing.
     conflicts: Counter[str] = field(default_factory=Counter)
     #: Every write that was executed, with when and what came of it; None: not kept.
@@ -71,7 +75,7 @@ class SimulatedStore:
         request = Request(process, verb, args, named, process.create_future())
         if self.away:
             self._fire("away")
-            self.answer(request, StoreUnavailable("the store is away"), WIRE)
+            self.answer(request, StoreUnavailable("the store is away"))
         elif self.rate and dice.random() < self.rate:
             name = dice.choices(_NAMES, _WEIGHTS)[0]
             if FAULTS[name][1](self, request):
@@ -82,15 +86,15 @@ class SimulatedStore:
 
     def send(self, request: Request, seconds: float = 0.0) -> None:
         """Let the request reach the store in so many seconds, and be answered."""
-        self.timeline.after(seconds + WIRE * self.timeline.dice.random(), self._arrive, request, True)
+        self.timeline.after(seconds + self.pace * self.timeline.dice.random(), self._arrive, request, True)
 
     def send_unanswered(self, request: Request, seconds: float = 0.0) -> None:
         """Let the request reach the store; nobody hears what came of it."""
-        self.timeline.after(seconds + WIRE * self.timeline.dice.random(), self._arrive, request, False)
+        self.timeline.after(seconds + self.pace * self.timeline.dice.random(), self._arrive, request, False)
 
     def answer(self, request: Request, answer: object, seconds: float = 0.0) -> None:
         """Let an answer reach the sender in so many seconds."""
-        seconds += WIRE * self.timeline.dice.random()
+        seconds += self.pace * self.timeline.dice.random()
         self.timeline.after(seconds, request.sender.receive, request.future, answer)
 
     def execute(self, request: Request) -> object:
@@ -116,6 +120,9 @@ class SimulatedStore:
             # What a process that died had handed to its socket may have left the machine, or not.
             return
         result = self.execute(request)
+        if request.verb in _MOVES:
+            # Whatever befalls the sender now, it has not yet heard.
+            self.moved(request.sender)
         if answered:
             self.answer(request, result)
 
@@ -185,7 +192,7 @@ def _before(store: SimulatedStore, request: Request) -> bool:
 def _after(store: SimulatedStore, request: Request) -> bool:
     """It is done, and the answer is lost."""
     store.send_unanswered(request)
-    store.answer(request, request.lost, WIRE)
+    store.answer(request, request.lost, store.pace)
     return True
 
 
@@ -198,7 +205,7 @@ def _slow(store: SimulatedStore, request: Request) -> bool:
 def _late(store: SimulatedStore, request: Request) -> bool:
     """It is done at once and takes long to answer."""
     seconds = store.timeline.dice.random() * SLOWEST
-    store.timeline.after(WIRE, lambda: store.answer(request, store.execute(request), seconds))
+    store.timeline.after(store.pace, lambda: store.answer(request, store.execute(request), seconds))
     return True
 
 

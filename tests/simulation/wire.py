@@ -12,8 +12,8 @@ from saga.ports.invoker import Answer, Invocation, NoAnswer, NotSent, Poll
 from tests.simulation.loop import ProcessLoop, Timeline
 from tests.simulation.participants import Participants
 
-#: Seconds one way over a healthy network, at most; and over one that is not well.
-WIRE, SLOWEST = 0.003, 9.0
+#: Seconds one way over a network that is not well, at most.
+SLOWEST = 9.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +41,18 @@ class Wire:
     #: How many entries a saga's journal has now.
     length: Callable[[str], int]
     rate: float = 0.0
+    #: Seconds one way over a healthy network, at most.
+    pace: float = 0.003
     fired: Counter[str] = field(default_factory=Counter)
     sent: list[Sent] = field(default_factory=list)
 
     def send(self, sender: ProcessLoop, invocation: Invocation, future: asyncio.Future[Answer]) -> None:
         """Take a request on its way."""
         self._note(invocation)
-        dice, seconds = self.timeline.dice, WIRE * self.timeline.dice.random()
+        dice, seconds = self.timeline.dice, self.pace * self.timeline.dice.random()
 
         def reply(answer: Answer) -> None:
-            self.timeline.after(WIRE * dice.random(), sender.receive, future, answer)
+            self.timeline.after(self.pace * dice.random(), sender.receive, future, answer)
 
         if dice.random() < self.rate:
             if dice.random() < 0.5:
@@ -63,7 +65,7 @@ class Wire:
 
     def ask(self, sender: ProcessLoop, poll: Poll, future: asyncio.Future[Answer]) -> None:
         """Take a question on its way."""
-        wait = WIRE * self.timeline.dice.random()
+        wait = self.pace * self.timeline.dice.random()
         self.timeline.after(
             wait, lambda: self.timeline.after(wait, sender.receive, future, self.participants.poll(poll))
         )

@@ -73,17 +73,26 @@ class World:
         self._named = 0
         #: Parked sagas a person will decide about at the end.
         self._decisions = self.dice.choice((0, 2, 5))
-        self.wild = self.dice.choice((0.0, 0.05, 0.15, 0.3, 0.5))
         #: Seconds clocks may be wrong.
         self.skew = self.dice.choices((0.0, 2.0, 20.0, 3600.0), (40, 43, 14, 3))[0]
         #: Share of answers to clients that are lost.
         self.losing = self.dice.choice((0.0, 0.1, 0.3))
         self.limits = Limits(running=self.dice.choice((2, 5000)), calls=self.dice.choice((1, 3, 96)))
-        self.store = SimulatedStore(self.timeline, rate=self.wild * self.dice.choice((0.0, 0.2, 0.6)))
+        self.store = SimulatedStore(self.timeline, rate=self.dice.choice((0.0, 0.02, 0.1, 0.25)))
         self.store.trace = trace
+        #: What befalls whoever makes the so-manieth move, before it hears of it.
+        self._at_move: dict[int, str] = {}
+        self._moves = 0
+        self.store.moved = self._moved
+        # Sagas that take long are met by more of what happens.
+        self.store.pace, pace = self.dice.choice(((0.002, 0.003), (0.03, 0.1), (0.2, 0.4)))
         self.clients = Clients(self)
-        self.participants = Participants(self.timeline, self.clients.call_back, rate=self.wild)
-        self.wire = Wire(self.timeline, self.participants, self._length, rate=self.wild / 2)
+        self.participants = Participants(
+            self.timeline, self.clients.call_back, rate=self.dice.choice((0.0, 0.1, 0.3, 0.6))
+        )
+        self.wire = Wire(
+            self.timeline, self.participants, self._length, rate=self.dice.choice((0.0, 0.05, 0.2)), pace=pace
+        )
         self._parsed = {}
         for name, document, made in shapes.stored():
             self.store.kept._names[name] = KeptName(versions=[shapes.version(name, document)])
@@ -102,7 +111,10 @@ class World:
             self.clients.spawn(self.clients.command(), dice.random() * faulty)
         for _ in range(dice.choice((0, 1, 2, 4, 7))):
             name = dice.choices(_NAMES, _WEIGHTS)[0]
-            self.timeline.at(dice.random() * faulty, self._befall, name)
+            if dice.random() < 0.6:
+                self._at_move[dice.randint(1, 40)] = name
+            else:
+                self.timeline.at(dice.random() * faulty, self._befall, name)
         self.timeline.run(faulty)
         self._heal()
         self._go_on(faulty + BOUND)
@@ -143,6 +155,7 @@ class World:
     def _heal(self) -> None:
         self.store.rate = self.wire.rate = self.participants.rate = self.losing = 0.0
         self.store.away = False
+        self._at_move.clear()
         for process in self.processes:
             process.loop.held, process.loop.left = False, None
         if not self.living:
@@ -205,8 +218,14 @@ class World:
         if len(self.living) < self.count:
             self.launch()
 
-    def _befall(self, name: str) -> None:
-        process = self.someone()
+    def _moved(self, sender: ProcessLoop) -> None:
+        self._moves += 1
+        name = self._at_move.pop(self._moves, None)
+        if name is not None:
+            self._befall(name, next((found for found in self.living if found.loop is sender), None))
+
+    def _befall(self, name: str, process: Process | None = None) -> None:
+        process = process or self.someone()
         if process is not None:
             self.fired[f"coordinator: {name}"] += 1
             if self.store.trace is not None:
@@ -246,9 +265,11 @@ def _crash(world: World, process: Process) -> None:
 def _hang(world: World, process: Process) -> None:
     """Nothing of it runs for longer than its lease; then it goes on with what it had in hand."""
     process.loop.held = True
+    step = world.dice.choice((0.0, 0.0, 0.0, world.dice.uniform(-2 * TTL, TTL)))
 
     def go_on() -> None:
         process.loop.held = False
+        process.clock.skew += step
 
     world.timeline.after(world.dice.uniform(0.2, 4 * TTL), go_on)
 
