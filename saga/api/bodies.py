@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 
 from aiohttp import web
@@ -31,9 +31,14 @@ READING: Final = 30.0
 YAML: Final = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
 JSON: Final = "application/json"
 
+#: Most problems that are listed: nobody mends more at once, and a hostile body could have tens of thousands.
+MOST_PROBLEMS: Final = 100
 #: Longest id of a route that is looked up; children's ids may be longer than those a client chooses.
 _LONGEST_ID: Final = 4096
 _REQUIRED: Final = object()
+#: Bytes of a definition above which it is read and checked in a thread: a megabyte can take seconds, in which others
+#: want answers.
+_BRIEF: Final = 32_768
 
 
 #: Ids a client may choose.
@@ -119,6 +124,7 @@ class CallbackBody(Body):
 
 
 B = TypeVar("B", bound=Body)
+T = TypeVar("T")
 
 # bodies
 
@@ -153,7 +159,14 @@ async def read_definition(request: web.Request) -> tuple[Any, Mapping[str, int]]
     if kind not in YAML and (kind != JSON or not _is_utf8(request)):
         detail = f"a definition is sent as {JSON} or {', '.join(sorted(YAML))}"
         raise Refusal("unsupported-media-type", detail)
-    return read_document(text, yaml=kind in YAML)
+    return await aside(request, lambda: read_document(text, yaml=kind in YAML))
+
+
+async def aside(request: web.Request, call: Callable[[], T]) -> T:
+    """Return what the call gives, made in a thread if the request's body is large; it must be pure."""
+    if len(await request.read()) > _BRIEF:
+        return await asyncio.to_thread(call)
+    return call()
 
 
 async def _read(request: web.Request) -> bytes:
@@ -180,6 +193,8 @@ def _problems(error: ValidationError, model: type[Body]) -> Iterable[Problem]:
     """Return one problem for each member, without its value, which may be what nobody should see."""
     found: dict[str, Problem] = {}
     for each in error.errors(include_url=False, include_input=False):
+        if len(found) == MOST_PROBLEMS:
+            break
         at = pointer(*(part for part in each["loc"] if part != "[key]"))  # which says that the name is wrong
         found.setdefault(at, Problem(pointer=at, detail=_words(each, model)))
     return found.values()

@@ -36,7 +36,7 @@ async def put(request: web.Request) -> web.Response:
         detail = f"the definition is put under another name, {name[:80]!r}"
         raise DefinitionInvalid((Problem(pointer="/name", detail=detail, line=lines.get("/name")),))
     catalogue = request.app[CATALOGUE]
-    definition, warnings = catalogue.check(document, lines)
+    definition, warnings = await bodies.aside(request, lambda: catalogue.check(document, lines))
     if dry:
         version, created = await catalogue.preview(definition)
         return bodies.json_response(_answer(name, version, warnings, created=created) | {"dry_run": True})
@@ -99,9 +99,11 @@ async def delete(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
-def in_body(request: web.Request, document: dict[str, Any]) -> tuple[SagaDefinition, tuple[Problem, ...]]:
+async def in_body(
+    request: web.Request, document: dict[str, Any]
+) -> tuple[SagaDefinition, tuple[Problem, ...]]:
     """Return a definition that was sent whole with a start, checked."""
-    return request.app[CATALOGUE].check(document)
+    return await bodies.aside(request, lambda: request.app[CATALOGUE].check(document))
 
 
 def _name(request: web.Request) -> str:

@@ -210,7 +210,7 @@ async def startable(request: web.Request, name: str, wanted: int | None) -> Vers
 
 async def _stored(request: web.Request, document: dict[str, Any]) -> Version:
     try:
-        definition, warnings = in_body(request, document)
+        definition, warnings = await in_body(request, document)
     except NotYetExecuted as error:
         raise NotYetExecuted(_below(error.problems)) from None
     except DefinitionInvalid as error:

@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, NoReturn, TypeAlias
 
 from saga.errors import DefinitionInvalid, InputInvalid, Problem
@@ -22,6 +23,8 @@ from saga.language.words import shortened, shown
 MAX_BYTES = 1_048_576
 #: Deepest nesting of arrays and objects.
 MAX_DEPTH = 64
+#: Most faults that are listed.
+MAX_FAULTS = 100
 #: Most values, members of objects and elements of arrays included.
 MAX_NODES = 50_000
 
@@ -256,7 +259,7 @@ def _too_deep() -> str:
 
 
 def _refuse_unless_json(value: object, lines: Lines) -> None:
-    found = list(_faults(value))
+    found = list(islice(_faults(value), MAX_FAULTS))
     if found:
         raise Unreadable(*(Problem(pointer=at, detail=detail, line=lines.get(at)) for at, detail in found))
 

@@ -23,6 +23,8 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 #: Most problems that are listed for one value.
 MAX_PROBLEMS = 50
 _MASK = "the value"
+_NOT_A_REGEX = f'{_MASK} is not a "regex"'
+_NO_PATTERN = "the pattern is no regular expression, too large a one, or one that looks around or back"
 
 
 def check_schema(schema: Mapping[str, Any], at: str = "") -> tuple[Problem, ...]:
@@ -38,13 +40,18 @@ def check_schema(schema: Mapping[str, Any], at: str = "") -> tuple[Problem, ...]
     except ValueError as error:
         # A reference that leads nowhere or out of the document, or a pattern that is no regular expression.
         place = pointer(*getattr(error, "instance_path", ()))
-        return (Problem(pointer=f"{at}{place}", detail=f"this schema cannot be used: {_first_line(error)}"),)
+        return (Problem(pointer=f"{at}{place}", detail=f"this schema cannot be used: {_unusable(error)}"),)
     return ()
 
 
 def validate(schema: Mapping[str, Any], value: object, at: str = "") -> tuple[Problem, ...]:
     """Return how a value fails a schema that has been checked, each problem with its pointer below ``at``."""
-    return _problems(_compiled(compact(schema)), value, at)
+    try:
+        compiled = _compiled(compact(schema))
+    except ValueError as error:
+        # One that another release has taken, or that was made in Python and never checked.
+        return (Problem(pointer=at, detail=f"cannot be checked: {_unusable(error)}"),)
+    return _problems(compiled, value, at)
 
 
 def _problems(validator: jsonschema_rs.Draft202012Validator, value: object, at: str) -> tuple[Problem, ...]:
@@ -57,6 +64,11 @@ def _problems(validator: jsonschema_rs.Draft202012Validator, value: object, at: 
     )
 
 
+def _unusable(error: Exception) -> str:
+    said = _first_line(error)
+    return _NO_PATTERN if said == _NOT_A_REGEX else said
+
+
 def _first_line(error: Exception) -> str:
     return str(getattr(error, "message", error)).partition("\n")[0][:300]
 
@@ -64,7 +76,12 @@ def _first_line(error: Exception) -> str:
 @lru_cache(maxsize=256)
 def _compiled(schema: str) -> jsonschema_rs.Draft202012Validator:
     """Compile the schema of that JSON text; formats are annotations, as the dialect says."""
-    return jsonschema_rs.Draft202012Validator(schema, offline=True, mask=_MASK)
+    return jsonschema_rs.Draft202012Validator(schema, offline=True, mask=_MASK, pattern_options=_LINEAR)
+
+
+#: Patterns are matched in time that is linear in the text; those that look around or back would need another matcher,
+#: which a text of half a megabyte keeps busy for minutes.
+_LINEAR = jsonschema_rs.RegexOptions()
 
 
 @lru_cache(maxsize=1)

@@ -230,6 +230,8 @@ def _mend(document: Any, loc: _Loc, kind: str) -> None:
 
 
 def _key(holder: Mapping[Any, Any], part: str | int) -> Any:
+    if part in holder:
+        return part
     return next((key for key in holder if str(key) == str(part)), part)
 
 

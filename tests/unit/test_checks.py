@@ -779,7 +779,7 @@ RULES: Mapping[str, tuple[dict[str, Any], str, str, dict[str, Any]]] = {
     "schema with a pattern that is none": (
         saga(input={"properties": {"a": {"pattern": "("}}}),
         "/input/properties/a/pattern",
-        "regex",
+        "regular expression",
         saga(input={"properties": {"a": {"pattern": "()"}}}),
     ),
     "version of a child below one": (
