@@ -28,7 +28,7 @@ def check(method: str, path: str, status: int, headers: Mapping[str, str], text:
     if content is None:
         assert text == "", about
         return
-    kind = headers["Content-Type"].partition(";")[0]
+    kind = {name.lower(): value for name, value in headers.items()}["content-type"].partition(";")[0]
     assert kind in content, f"{kind}: {about}"
     if method != "HEAD" and kind.endswith("json"):
         _valid(content[kind]["schema"], text, about)
@@ -36,8 +36,9 @@ def check(method: str, path: str, status: int, headers: Mapping[str, str], text:
 
 def _check_headers(described: Mapping[str, Any], given: Mapping[str, str], about: str) -> None:
     known = _document()["components"]["headers"]
-    assert {name for name in described if known[name].get("required")} <= set(given), about
-    foreign = {name for name in given if name in known} - set(described)
+    names = {name.lower() for name in given}
+    assert {name.lower() for name in described if known[name].get("required")} <= names, about
+    foreign = names & {name.lower() for name in known} - {name.lower() for name in described}
     assert not foreign, f"{foreign} are not described: {about}"
 
 
@@ -72,6 +73,15 @@ def _closed(value: Any) -> Any:
     return closed
 
 
+def named(method: str, path: str) -> str | None:
+    """Return an operation's method and its path as it is described; None: there is no such operation."""
+    for pattern, operations in _paths():
+        if pattern.fullmatch(path):
+            described: str = operations["path"]
+            return f"{method} {described}" if method.lower() in operations or method == "HEAD" else None
+    return None
+
+
 def _operation(method: str, path: str) -> dict[str, Any] | None:
     for pattern, operations in _paths():
         if pattern.fullmatch(path):
@@ -86,6 +96,6 @@ def _paths() -> tuple[tuple[re.Pattern[str], dict[str, Any]], ...]:
 
     def found() -> Iterator[tuple[re.Pattern[str], dict[str, Any]]]:
         for path, operations in sorted(_document()["paths"].items(), key=lambda item: item[0].count("{")):
-            yield re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path))), operations
+            yield re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path))), operations | {"path": path}
 
     return tuple(found())
