@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, fields
-from typing import Any
+from functools import cache
+from types import UnionType
+from typing import Any, Final, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from pydantic_core import from_json, to_json
 
@@ -55,7 +58,7 @@ def decode(body: bytes) -> Entry:
         kind = members.pop("kind")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnreadableJournal("what is stored is no entry") from error
-    entry = KINDS.get(kind)
+    entry = KINDS.get(kind) if isinstance(kind, str) else None
     if entry is None:
         raise UnreadableJournal(f"this release knows no entry of the kind {kind!r}")
     try:
@@ -63,9 +66,54 @@ def decode(body: bytes) -> Entry:
         for name in _TUPLES[entry]:
             if name in known:
                 known[name] = tuple(known[name])
+        for name, fits in _checks(kind):
+            if name in known and not fits(known[name]):
+                raise UnreadableJournal(f"an entry of the kind {kind!r} has another {name}")
         return entry(**known)
     except (TypeError, ValueError) as error:
         raise UnreadableJournal(f"an entry of the kind {kind!r} has other members") from error
+
+
+_Fits: TypeAlias = Callable[[Any], bool]
+
+
+@cache
+def _checks(kind: str) -> tuple[tuple[str, _Fits], ...]:
+    """Return what each member of an entry must be, so that the fold can reckon with it."""
+    entry = KINDS[kind]
+    hints = get_type_hints(entry)
+    return tuple(
+        (item.name, _fits(hints[item.name])) for item in fields(entry) if hints[item.name] is not Any
+    )
+
+
+def _fits(hint: Any) -> _Fits:
+    """Return whether a value is of a type that entries have."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return lambda value: isinstance(value, str) and value in inner
+    if origin in (Union, UnionType):
+        possible = [_fits(each) for each in inner]
+        return lambda value: any(fits(value) for fits in possible)
+    if origin is tuple:
+        return lambda value: all(isinstance(each, str) for each in value)
+    if origin is dict:
+        return lambda value: (
+            isinstance(value, dict) and all(type(each) in _SCALARS for each in value.values())
+        )
+    return _PLAIN[hint]
+
+
+_SCALARS: Final = (str, int, float, bool)
+#: The fold reckons with floats, which hold no whole number beyond this.
+_BEYOND: Final = 2**53
+_PLAIN: Final[dict[Any, _Fits]] = {
+    str: lambda value: isinstance(value, str),
+    bool: lambda value: isinstance(value, bool),
+    int: lambda value: type(value) is int and abs(value) <= _BEYOND,
+    float: lambda value: math.isfinite(value) if type(value) is float else _PLAIN[int](value),
+    type(None): lambda value: value is None,
+}
 
 
 def read(version: int, bodies: Iterable[bytes]) -> tuple[Entry, ...]:
