@@ -152,10 +152,11 @@ def _standing(
         if unit.undo_status is UndoStatus.UNDONE:
             return "succeeded"
         return "gone" if unit.undo_status in (UndoStatus.SKIPPED, UndoStatus.RESOLVED) else None
+    if unit.status is StepStatus.SUCCEEDED:
+        # It stands although the step may be parked for the size of its output.
+        return "succeeded"
     if not unit.settled or (unit.parked and state.direction == "forward"):
         return None
-    if unit.status is StepStatus.SUCCEEDED:
-        return "succeeded"
     return "refused" if unit.status is StepStatus.REFUSED and not _given_up(unit) else "gone"
 
 

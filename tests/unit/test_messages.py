@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from saga.core import entries as e
+from saga.core.conclusions import OUTPUT_LIMIT
 from saga.core.journal import replay
 from saga.core.messages import Callback, fold_all, hear
 from saga.ports.stored import Message
@@ -49,6 +50,20 @@ def test_an_outcome_that_was_answered_is_the_same_when_it_is_called_back() -> No
 
     assert world.callback("flight", "action", "succeeded") == "taken"
     assert world.callback("flight", "action", "refused") == "conflict"
+
+
+def test_a_success_stands_although_its_output_was_too_large_to_go_on() -> None:
+    """The participant is not told that the saga went another way, and no second success takes its place."""
+    world = given(BOOKING).answered("flight", yes()).answered("hotel", yes()).world
+    (wire,) = world.wires
+    world.answer(wire, yes("x" * (OUTPUT_LIMIT + 1)))
+    assert (world.state.status, world.state.step("charge").status) == ("parked", "succeeded")
+    length = len(world.journal)
+
+    assert world.callback("charge", "action", "refused") == "conflict"
+    assert world.callback("charge", "action", "succeeded") == "taken"
+    assert len(world.journal) == length
+    assert world.state.status == "parked"
 
 
 def test_a_callback_for_what_was_never_invoked_is_unknown() -> None:
