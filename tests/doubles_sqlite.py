@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from saga.stores.ranks import Rank
 from saga.stores.sqlite import SqliteStore
-from saga.stores.sqlite_queue import Rank
 
 
 @asynccontextmanager

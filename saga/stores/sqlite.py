@@ -32,10 +32,10 @@ from saga.ports.stored import (
     StoredDefinition,
 )
 from saga.stores import fresh_places, sqlite_nodes, sqlite_reads, sqlite_writes
+from saga.stores.ranks import Rank
 from saga.stores.sqlite_bulk import Appending, Starting
 from saga.stores.sqlite_file import Durability, check_folder, check_version, open_file, usable
 from saga.stores.sqlite_lock import FileLock
-from saga.stores.sqlite_queue import Rank
 from saga.stores.sqlite_reads import Readers
 from saga.stores.sqlite_writer import Writer
 

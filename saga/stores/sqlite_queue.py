@@ -9,28 +9,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from enum import IntEnum
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from saga.errors import SagaError, StoreUnavailable
-
-#: Writes and payload bytes that go into one transaction at most.
-BATCH_WRITES = 512
-BATCH_BYTES = 8_000_000
-#: Queued writes above which the queue is full.
-QUEUE_WRITES = 10_000
-
-#: Which counter a write adds to.
-Counted: TypeAlias = Literal["appends", "starts"]
-
-
-class Rank(IntEnum):
-    """Whose writes go first."""
-
-    #: Appends, and what a node needs to keep its sagas.
-    RESULT = 0
-    INBOX = 1
-    START = 2
+from saga.stores.ranks import BATCH_BYTES, BATCH_WRITES, QUEUE_WRITES, Counted, Rank
 
 
 class Write:

@@ -23,11 +23,12 @@ from typing import Any, Protocol, TypeVar
 
 from saga.errors import StoreUnavailable, StoreUnknown
 from saga.ports.stored import Counters
+from saga.stores.ranks import Counted, Rank
 from saga.stores.sqlite_bulk import do
 from saga.stores.sqlite_errors import FATAL, PASSING, primary, stopped, unwritten
 from saga.stores.sqlite_file import BUSY_SECONDS
 from saga.stores.sqlite_lock import Names
-from saga.stores.sqlite_queue import Counted, Rank, Write, WriteQueue
+from saga.stores.sqlite_queue import Write, WriteQueue
 
 T = TypeVar("T")
 

@@ -17,8 +17,8 @@ import pytest
 from saga.errors import StoreError, StoreUnavailable, StoreUnknown
 from saga.ports.stored import Query
 from saga.stores import sqlite_queue, sqlite_reads, sqlite_writer
+from saga.stores.ranks import Rank
 from saga.stores.sqlite import SqliteStore
-from saga.stores.sqlite_queue import Rank
 from tests.contract.values import NODE, batch, message, new_saga, owned_saga
 from tests.doubles_sqlite import Broken, Hold, ask, opened
 
