@@ -22,7 +22,6 @@ from saga.api.routes import add_routes
 from saga.catalogue import Catalogue
 from saga.clock import SystemClock
 from saga.core.entries import FORMAT
-from saga.errors import StoreUnusable
 from saga.folder import store_folder
 from saga.intake import Intake
 from saga.invoker import HttpInvoker
@@ -54,10 +53,7 @@ def build_app(
     clock: Clock | None = None,
     telemetry: Telemetry | None = None,
 ) -> web.Application:
-    """Return the coordinator as an application; it opens when it is started, and closes when it is cleaned up.
-
-    Raises :class:`~saga.errors.StoreUnusable` for a store this release does not know.
-    """
+    """Return the coordinator as an application; it opens when it is started, and closes when it is cleaned up."""
     # What is compressed is refused, so that nothing has to be inflated; by itself the framework would try.
     app = web.Application(
         middlewares=[answer], client_max_size=MAX_BYTES, handler_args={"auto_decompress": False}
@@ -83,7 +79,9 @@ def make_store(settings: Settings) -> Store:
         return MemoryStore()
     if settings.store.startswith("sqlite:///"):
         return SqliteStore(Path(settings.store.removeprefix("sqlite:///")), settings.durability)
-    raise StoreUnusable("MongoDB is not in this release: use sqlite:///saga.db or memory://")
+    from saga.stores.mongo import MongoStore  # noqa: PLC0415 - a driver is loaded by who uses it
+
+    return MongoStore(settings.store, settings.mongodb_driver)
 
 
 async def drain(app: web.Application, grace: float) -> None:

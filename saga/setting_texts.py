@@ -18,7 +18,16 @@ def store(text: str) -> str:
         return text
     if text.startswith("sqlite:///") and text != "sqlite:///":
         return text
-    raise ValueError("write sqlite:///saga.db (a relative path), sqlite:////var/lib/saga.db, or memory://")
+    raise ValueError(
+        "write sqlite:///saga.db (a relative path), sqlite:////var/lib/saga.db, mongodb://host/database, or memory://"
+    )
+
+
+def without_credentials(address: str) -> str:
+    """Return the address of a store as it may be shown: without user, password and options."""
+    scheme, _, rest = address.partition("://")
+    # What should have been encoded and was not may stand in a password: it ends at the last @.
+    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 
 
 def host(text: str) -> str:

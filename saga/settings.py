@@ -45,7 +45,12 @@ class Settings:
 
     store: str = _setting(
         "sqlite:///saga.db", texts.store, "address",
-        "Where sagas are kept: `sqlite:///` and a path, or `memory://`, which forgets everything at the end.",
+        "Where sagas are kept: `sqlite:///` and a path, `mongodb://host/database`, which coordinators may share, or "
+        "`memory://`, which forgets everything at the end.",
+    )  # fmt: skip
+    mongodb_driver: Literal["motor", "pymongo"] = _setting(
+        "motor", texts.one_of("motor", "pymongo"), "motor or pymongo",
+        "What speaks to MongoDB: Motor, or PyMongo's own asynchronous client.",
     )  # fmt: skip
     durability: Literal["full", "fast"] = _setting(
         "full", texts.one_of("full", "fast"), "full or fast",
@@ -114,8 +119,9 @@ class Settings:
 
     def __repr__(self) -> str:
         """Return the settings without what is secret."""
-        shown = (f"{each.name}={getattr(self, each.name)!r}" for each in SETTINGS if not each.hidden)
-        return f"Settings({', '.join(shown)})"
+        values = {each.name: getattr(self, each.name) for each in SETTINGS if not each.hidden}
+        values["store"] = texts.without_credentials(self.store)
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in values.items())})"
 
     @property
     def address(self) -> str:

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,9 @@ from saga.errors import SagaError
 from saga.ports.store import Store
 from saga.ports.stored import Lease, Query, SagaStatus
 from saga.stores.memory import MemoryStore
+from saga.stores.mongo_driver import Driver
 from saga.stores.sqlite import SqliteStore
+from tests import mongodb
 from tests.contract.values import batch, message, new_saga, summary
 from tests.doubles_sqlite import Hold
 
@@ -140,16 +143,19 @@ async def _ask(store: Store, name: str, args: tuple[Any, ...]) -> Any:
         return type(refusal)
 
 
-async def _together(reference: Store, store: SqliteStore, operations: list[tuple[str, Any]]) -> None:
+async def _together(reference: Store, store: Store, operations: list[tuple[str, Any]]) -> None:
     """Make one batch of appends and starts, which the reference does one after the other."""
     calls = [
         (name, await _append(reference, what) if name == "append" else (what,)) for name, what in operations
     ]
     expected = [await _ask(reference, *call) for call in calls]
-    with Hold(store) as hold:
-        await hold.busy()
+    if isinstance(store, SqliteStore):
+        with Hold(store) as hold:
+            await hold.busy()
+            answers = asyncio.gather(*(_ask(store, *call) for call in calls))
+            await hold.queued(len(calls))
+    else:  # what is asked in one turn of the loop goes down together
         answers = asyncio.gather(*(_ask(store, *call) for call in calls))
-        await hold.queued(len(calls))
     assert await answers == expected, calls
 
 
@@ -164,8 +170,8 @@ async def _everything(store: Store) -> Any:
     )
 
 
-async def _compare(operations: list[tuple[str, Any]], folder: Path) -> None:
-    reference, store = MemoryStore(), SqliteStore(folder / "saga.db", "fast")
+async def _compare(operations: list[tuple[str, Any]], store: Store) -> None:
+    reference = MemoryStore()
     await store.open()
     try:
         for name, what in operations:
@@ -183,11 +189,31 @@ async def _compare(operations: list[tuple[str, Any]], folder: Path) -> None:
         await store.close()
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+_UNHURRIED = (HealthCheck.too_slow, HealthCheck.data_too_large)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=_UNHURRIED)
 @given(st.lists(OPERATIONS, max_size=40))
 def test_sqlite_answers_as_memory_does(operations: list[tuple[str, Any]]) -> None:
     """Every answer and, after every operation, everything that can be read."""
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(_compare(operations, Path(folder)))
+        asyncio.run(_compare(operations, SqliteStore(Path(folder) / "saga.db", "fast")))
+
+
+async def _compare_mongo(operations: list[tuple[str, Any]], driver: Driver) -> None:
+    async with mongodb.opened(driver) as store:
+        await _compare(operations, store)
+
+
+@pytest.mark.mongodb
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("driver", mongodb.DRIVERS)
+def test_mongodb_answers_as_memory_does(driver: Driver) -> None:
+    """The same, whichever driver speaks to the server."""
+
+    @settings(max_examples=25, deadline=None, suppress_health_check=_UNHURRIED, database=None)
+    @given(st.lists(OPERATIONS, max_size=30))
+    def compare(operations: list[tuple[str, Any]]) -> None:
+        asyncio.run(_compare_mongo(operations, driver))
+
+    compare()

@@ -11,11 +11,12 @@ from aiohttp import web
 
 from saga.api import keys
 from saga.app import build_app, drain, make_store
-from saga.errors import SettingsInvalid, StoreUnavailable, StoreUnusable
+from saga.errors import SettingsInvalid, StoreUnavailable
 from saga.ports.telemetry import NoTelemetry
 from saga.server import FAILED, until_stopped
 from saga.settings import Settings
 from saga.stores.memory import MemoryStore
+from saga.stores.mongo import MongoStore
 from saga.stores.sqlite import SqliteStore
 from tests.doubles import ScriptedInvoker, said
 from tests.served import Served, answering, booking
@@ -124,11 +125,13 @@ async def test_a_start_that_fails_closes_what_was_opened(tmp_path: Path) -> None
 
 
 def test_the_store_is_chosen_by_its_address() -> None:
-    """One that this release does not have is said to be so."""
+    """And MongoDB's driver by a setting of its own."""
     assert isinstance(make_store(Settings(store="memory://")), MemoryStore)
     assert isinstance(make_store(Settings(store="sqlite:///saga.db")), SqliteStore)
-    with pytest.raises(StoreUnusable, match="not in this release"):
-        make_store(Settings(store="mongodb://localhost"))
+    for driver in ("motor", "pymongo"):
+        made = make_store(Settings(store="mongodb://localhost", mongodb_driver=driver))
+        assert isinstance(made, MongoStore)
+        assert made._driver == driver
 
 
 # --------------------------------------------------------------------------- readiness

@@ -118,6 +118,10 @@ def test_secrets_are_not_shown() -> None:
     settings = load_settings({"SAGA_ADMIN_TOKEN": "hush", "SAGA_SECRET_KEY": "quiet"})
     assert "hush" not in repr(settings)
     assert "quiet" not in repr(settings)
+    address = repr(
+        Settings(store="mongodb://ada:sword/fish@db.example.com/sagas?tlsCertificateKeyFilePassword=x")
+    )
+    assert "store='mongodb://db.example.com/sagas'" in address
 
 
 def test_misspelt_variables_are_noticed() -> None:
