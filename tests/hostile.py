@@ -6,6 +6,7 @@ there is a ``tls`` port as well. What a request gets is named by its path, as
 in ``/drip-body``; what was seen is asked for under ``/-/``:
 
 * ``GET /-/seen``: every request, oldest first, as ``{connection, method, path, key, raw}``
+* ``GET /-/told``: what its callbacks were answered with
 * ``POST /-/forget``: none of them any more
 * ``POST /-/close-idle``, ``POST /-/speak-idle``: close the idle connections, or say on each what nobody asked
 
@@ -124,6 +125,10 @@ class KeepOpen(Exception):
 
 
 BEHAVIOURS: dict[str, Behaviour] = {}
+#: Keys that ``/first-then`` has seen.
+KNOWN: set[str] = set()
+#: What callbacks were answered with, oldest first.
+TOLD: list[str] = []
 
 
 def behaviour(name: str) -> Callable[[Behaviour], Behaviour]:
@@ -173,6 +178,43 @@ async def _redirect(peer: Peer, request: Request) -> None:
 async def _cookie(peer: Peer, _request: Request) -> None:
     await peer.answer("200 OK", JSON_OK, "Set-Cookie: a=1; Path=/", "Set-Cookie: b=2; Path=/")
     raise KeepOpen
+
+
+# --------------------------------------------------------------------------- answers that change, and callbacks
+
+
+@behaviour("first-then")
+async def _first_then(peer: Peer, request: Request) -> None:
+    """Answer the first request of a key with ``first``, where 0 is none at all, and later ones with ``status``."""
+    key = request.header("idempotency-key") or ""
+    status = request.asked("status" if key in KNOWN else "first")
+    KNOWN.add(key)
+    if status == "0":
+        return
+    await peer.answer(status)
+    raise KeepOpen
+
+
+@behaviour("call-back")
+async def _call_back(peer: Peer, request: Request) -> None:
+    """Answer 202, but tell the ``outcomes`` before, one after the other; an @ in them stands for the 202."""
+    for outcome in request.asked("outcomes").split(","):
+        if outcome == "@":
+            await peer.answer("202 Later", b"")
+        else:
+            await _tell(request.header("saga-callback") or "", outcome)
+    raise KeepOpen
+
+
+async def _tell(address: str, outcome: str) -> None:
+    parts = urlsplit(address)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    body = json.dumps({"outcome": outcome})
+    head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
+    writer.write(f"{head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+    TOLD.append((await reader.readline()).decode().split(" ")[1])
+    await reader.read()
+    writer.close()
 
 
 # --------------------------------------------------------------------------- connections
@@ -426,8 +468,13 @@ class Hostile:
             case "/-/seen":
                 await peer.answer("200 OK", json.dumps([one.shown() for one in self.seen]).encode())
                 return
+            case "/-/told":
+                await peer.answer("200 OK", json.dumps(TOLD).encode())
+                return
             case "/-/forget":
                 self.seen.clear()
+                KNOWN.clear()
+                TOLD.clear()
             case "/-/close-idle":
                 for other in others:
                     other.writer.close()
