@@ -27,8 +27,10 @@ log = logging.getLogger(__name__)
 #: Sagas claimed in one go.
 BATCH = 200
 
-#: Seconds between two looks at the store for what no one told this node about.
+#: Seconds between two looks at the store for what no one told this node about; the second where others use the store,
+#: and one that leaves hands over what nobody is told about.
 LOOK_EVERY = 1.0
+LOOK_FOR_OTHERS_EVERY = 0.15
 
 #: Seconds after which a note whose answer was lost is written once more.
 AGAIN = 0.05
@@ -69,6 +71,7 @@ class Claims:
         self._store, self._catalogue, self._clock = store, catalogue, clock
         self._telemetry, self._patiently, self._runner = telemetry, engine.patiently, runner
         self._look = asyncio.Event()
+        self._look_every = LOOK_FOR_OTHERS_EVERY if store.shared else LOOK_EVERY
         self._evaluating = asyncio.Lock()
 
     def look(self) -> None:
@@ -87,7 +90,7 @@ class Claims:
                 log.exception("a claim failed")
                 more = False
             if not more:
-                await self._clock.wait(self._look, LOOK_EVERY)
+                await self._clock.wait(self._look, self._look_every)
                 self._look.clear()
 
     async def _claim(self) -> bool:

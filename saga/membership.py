@@ -22,8 +22,9 @@ log = logging.getLogger(__name__)
 #: Part of the TTL after which a node stops trusting its last beat.
 TRUST = 0.7
 
-#: Beats in one TTL.
+#: Beats in one TTL, and looks at those of the others: what dies is found out within the TTL and one of these.
 BEATS = 5
+LOOKS = 10
 
 
 class Member(Protocol):
@@ -108,17 +109,27 @@ class Membership:
     async def observing(self, member: Member) -> None:
         """Look after the other nodes until cancelled, and after what a lost answer to a claim has left here."""
         strays: set[str] = set()
+        own = self._clock.monotonic() + self._ttl
         while True:
-            await self._clock.sleep(self._ttl)
+            await self._clock.sleep(self._until_next_look())
             try:
                 if await self.observe():
                     member.look()
+                if self._clock.monotonic() < own:
+                    continue
+                own = self._clock.monotonic() + self._ttl
                 owned = set(await self._store.owned(self.node))
                 # What is owned twice in a row is no claim under way.
                 await member.reclaim(sorted(owned & strays))
                 strays = owned
             except StoreError as error:
                 log.warning("node %s could not look after the others: %s", self.node, error)
+
+    def _until_next_look(self) -> float:
+        """Return how many seconds to wait: not past the moment at which a node that is silent has to be buried."""
+        now = self._clock.monotonic()
+        left = (seen.since + self._ttl - now for seen in self._seen.values() if seen.since + self._ttl > now)
+        return min([self._ttl / LOOKS, *left])
 
     async def _beat_for(self, member: Member) -> None:
         if await self.beat():
