@@ -265,13 +265,23 @@ def _crash(world: World, process: Process) -> None:
 def _hang(world: World, process: Process) -> None:
     """Nothing of it runs for longer than its lease; then it goes on with what it had in hand."""
     process.loop.held = True
-    step = world.dice.choice((0.0, 0.0, 0.0, world.dice.uniform(-2 * TTL, TTL)))
 
     def go_on() -> None:
         process.loop.held = False
-        process.clock.skew += step
 
     world.timeline.after(world.dice.uniform(0.2, 4 * TTL), go_on)
+
+
+def _suspend(world: World, process: Process) -> None:
+    """Its machine is suspended, and its wall clock goes on where it had stood."""
+    process.loop.held = True
+    seconds = world.dice.uniform(TTL, 4 * TTL)
+
+    def go_on() -> None:
+        process.loop.held = False
+        process.clock.skew -= seconds
+
+    world.timeline.after(seconds, go_on)
 
 
 def _leave(_world: World, process: Process) -> None:
@@ -298,6 +308,7 @@ def _outage(world: World, _process: Process) -> None:
 FAULTS: Mapping[str, tuple[float, Callable[[World, Process], None]]] = {
     "dies": (5, _crash),
     "hangs": (4, _hang),
+    "is suspended": (2, _suspend),
     "is stopped": (1, _leave),
     "clock is set": (1, _step_clock),
     "store is away": (1, _outage),
