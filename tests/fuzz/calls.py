@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from saga.api.openapi import document
 from tests import conforming
-from tests.fuzz.world import World, definitions
+from tests.fuzz.world import DOOMED, World, definitions
 
 #: A request may be sound and still not fit what is there: another name, a start key besides an id.
 _CONFIG = """
@@ -140,7 +140,6 @@ def _round(world: World, folder: Path, tally: Tally, *, phases: str, each: int, 
 
 #: Names that nothing has.
 _ODD: Final = ["none", "..", "a/b", "a%2Fb", "\0", "ä", "\U0001f4ba", "x" * 300, "-1", "${key}", "waits-0\n"]
-_DOOMED: Final = "doomed"
 
 
 def _populated(world: World) -> dict[str, Any]:
@@ -158,7 +157,7 @@ def _populated(world: World) -> dict[str, Any]:
     sound = [each | {"name": name} for name, each in definitions(world.participant).items()]
     kinds = made["paths"]["/v1/definitions/{name}"]["put"]["requestBody"]["content"]
     # As JSON some that are in order are sent, as YAML whatever the schema allows.
-    kinds["application/json"]["schema"] = {"enum": [*sound, sound[0] | {"name": _DOOMED}, named]}
+    kinds["application/json"]["schema"] = {"enum": [*sound, sound[0] | {"name": DOOMED}, named]}
     for name in ("skip", "retry", "resolve"):
         body = made["paths"][f"/v1/sagas/{{id}}/{name}"]["post"]["requestBody"]["content"]["application/json"]
         body["schema"]["properties"]["step"] = {"enum": ["seat", "pay", "ticket", "room", "seat[0]", *_ODD]}
@@ -170,11 +169,11 @@ def _there(world: World, operation: str, name: str) -> list[str]:
     if name == "name" and operation.endswith("signals/{name}"):
         return ["approval"]
     if operation == "delete /v1/definitions/{name}":
-        return [_DOOMED, *_ODD]
+        return [DOOMED, *_ODD]
     found = {
         "id": world.ids,
         "token": world.tokens,
-        "name": [*world.names, _DOOMED],
+        "name": [*world.names, DOOMED],
         "wait": ["0s", "1ms", "50ms", "-1s", "1", "61s"],
     }
     return [*found[name], *_ODD] if name in found else []

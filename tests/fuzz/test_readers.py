@@ -37,6 +37,8 @@ from tests.driver import World, defined, step
 from tests.events import events
 from tests.fuzz.cost import units
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = int(os.environ.get("SAGA_FUZZ_EXAMPLES", "200"))
 fuzzed = settings(deadline=None, max_examples=EXAMPLES)
 

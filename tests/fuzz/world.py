@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 30.0
+#: The one definition that calls may delete.
+DOOMED = "doomed"
 
 
 def ask(url: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
@@ -125,6 +127,8 @@ class World:
     def populate(self, sagas: int) -> None:
         """Store every definition, and start some sagas of each: calls end them, or have deleted what they are of."""
         self.ids.clear()
+        doomed = definitions(self.participant)["completes"] | {"name": DOOMED}
+        assert ask(self.url, "PUT", f"/v1/definitions/{DOOMED}", doomed)[0] in (200, 201)
         for name, document in definitions(self.participant).items():
             status, said = ask(self.url, "PUT", f"/v1/definitions/{name}", document)
             assert status in (200, 201), said
