@@ -45,6 +45,8 @@ def configure(level: str = "INFO") -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # One line for every request it serves would say nothing that the journal does not.
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    # At other levels it writes out commands, with all that sagas hold.
+    logging.getLogger("pymongo").setLevel(logging.WARNING)
 
 
 class _Escaped(logging.Formatter):

@@ -22,7 +22,7 @@ from saga.stores.mongo_documents import (
     saga_document,
     summary_fields,
 )
-from saga.stores.mongo_driver import Change, Document, Insert, Operation
+from saga.stores.mongo_terms import Change, Document, Insert, Operation
 
 _MARK_BYTES = 12
 

@@ -17,9 +17,10 @@ from saga.errors import StoreUnknown
 from saga.ports.stored import Claimed, Lease
 from saga.stores import fresh_places
 from saga.stores.mongo_documents import DUE_ORDER
-from saga.stores.mongo_driver import Change, Collection, Document, Where
+from saga.stores.mongo_driver import Collection
 from saga.stores.mongo_reads import called, due, known, new, records
 from saga.stores.mongo_segments import Heads
+from saga.stores.mongo_terms import Change, Document, Where
 
 _FOUND: Final = ("fence", "held_by", "due_at")
 

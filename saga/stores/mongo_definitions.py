@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from saga.ports.stored import StoredDefinition
-from saga.stores.mongo_driver import Collection, Document
+from saga.stores.mongo_driver import Collection
+from saga.stores.mongo_terms import Document
 
 
 async def put(

@@ -24,7 +24,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from saga.ports.stored import Listed, Message, NewSaga, Record, Summary
-from saga.stores.mongo_driver import Document, Index, Order
+from saga.stores.mongo_terms import Document, Index, Order
 
 #: The format this release reads and writes; kept in the database.
 FORMAT: Final = 1

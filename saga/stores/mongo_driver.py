@@ -16,7 +16,6 @@ import inspect
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -35,64 +34,16 @@ from pymongo.errors import (
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
 from saga.errors import StoreError, StoreUnavailable, StoreUnknown, StoreUnusable
+from saga.stores.mongo_terms import TOO_LARGE, Answer, Change, Document, Index, Operation, Order, Where
 
 T = TypeVar("T")
 
 Driver: TypeAlias = Literal["motor", "pymongo"]
-Document: TypeAlias = dict[str, Any]
-Where: TypeAlias = Mapping[str, Any]
-#: Fields with 1 for rising and -1 for falling.
-Order: TypeAlias = Sequence[tuple[str, int]]
 
 #: Threads Motor works with: a slow server must not take the last one from a heartbeat.
 _MOTOR_THREADS: Final = "64"
-#: Codes of MongoDB, and one of FerretDB, for a document that is too large.
-_TOO_LARGE: Final = frozenset({10334, 17280, 17419, 17420, 285999133})
 #: Codes by which it says that it does not know or let in who asks, and so has done nothing.
 _NOT_LET_IN: Final = frozenset({13, 18})
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Change the first document that is so."""
-
-    where: Where
-    update: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Insert:
-    """Add a document."""
-
-    document: Document
-
-
-Operation: TypeAlias = Change | Insert
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the server said of operations that were sent together."""
-
-    #: Documents that were found or added.
-    done: int
-    #: The code for each that it could not do, by the operation's place.
-    errors: Mapping[int, int] = field(default_factory=dict)
-    #: Done, but not by as many servers as was asked for.
-    doubtful: bool = False
-
-    def too_large(self, place: int) -> bool:
-        """Return whether this operation would have made a document that is too large."""
-        return self.errors.get(place) in _TOO_LARGE
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """An index a collection is to have; ``where`` makes it one of some documents only."""
-
-    name: str
-    keys: Order
-    where: Where | None = None
 
 
 class Client:
@@ -255,7 +206,7 @@ def telling(*, writing: bool) -> Iterator[None]:
 
 def _meant(problem: PyMongoError, *, writing: bool) -> StoreError:
     code = problem.code if isinstance(problem, OperationFailure) else None
-    if code in _TOO_LARGE:
+    if code in TOO_LARGE:
         return StoreError(f"the store cannot hold this: {said(problem)}")
     if code in _NOT_LET_IN:
         return StoreUnavailable(f"the MongoDB server does not let this in: {said(problem)}")

@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from saga.ports.stored import AT_ONCE, EXPORT_OWNER, ORPHANED, SUSPECT, NodeRow
-from saga.stores.mongo_driver import Change, Collection, Document
+from saga.stores.mongo_driver import Collection
+from saga.stores.mongo_terms import Change, Document
 
 # What a release sets is arithmetic of the server's, because nobody has read what is released. A saga is due at once:
 # its owner may have left calls open, and its clock may have been ahead.

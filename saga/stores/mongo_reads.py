@@ -17,7 +17,8 @@ from saga.stores.mongo_documents import (
     messages_of,
     record_of,
 )
-from saga.stores.mongo_driver import Collection, Document, Where
+from saga.stores.mongo_driver import Collection
+from saga.stores.mongo_terms import Document, Where
 
 #: Asked for by name, so that the server knows which index is meant: it holds nothing else.
 _EVER: Final = {"$exists": True}

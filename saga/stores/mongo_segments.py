@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from saga.errors import StoreError
-from saga.stores.mongo_driver import Collection, Document
+from saga.stores.mongo_driver import Collection
+from saga.stores.mongo_terms import Document
 
 log = logging.getLogger("saga.stores.mongo")
 

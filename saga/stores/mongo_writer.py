@@ -19,8 +19,9 @@ from saga.errors import StoreError, StoreUnavailable, StoreUnknown
 from saga.ports.stored import Counters
 from saga.stores.mongo_changes import Again, Pending
 from saga.stores.mongo_documents import HEAD_FIELDS, WRITE_BYTES
-from saga.stores.mongo_driver import Answer, Collection, Document
+from saga.stores.mongo_driver import Collection
 from saga.stores.mongo_queue import Write, WriteQueue
+from saga.stores.mongo_terms import Answer, Document
 from saga.stores.ranks import Counted, Rank
 
 log = logging.getLogger("saga.stores.mongo")
