@@ -20,7 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 
 from saga.stores.mongo import MongoStore
-from saga.stores.mongo_driver import Client, Driver
+from saga.stores.mongo_driver import Client, Collection, Driver
 
 SCRIPT = Path(__file__).parent / "servers" / "mongodb.sh"
 #: The script ends so where the server cannot be had.
@@ -84,3 +84,10 @@ async def opened(driver: Driver = "pymongo") -> AsyncIterator[MongoStore]:
     finally:
         await store.close()
         await drop(store._address)
+
+
+async def entries(sagas: Collection, saga_id: str) -> list[bytes]:
+    """Return what stands in a saga's document of its journal."""
+    document = await sagas.one({"_id": saga_id})
+    assert document is not None
+    return [entry["b"] for entry in document["entries"]]
