@@ -64,13 +64,13 @@ class WriteQueue:
             self._busy[saga_id] = deque()
             self._ranks[write.rank].append(write)
 
-    def take(self) -> list[Write]:
+    def take(self, most: int = BATCH_WRITES) -> list[Write]:
         """Return what is to be sent together, highest rank first; empty when nothing waits."""
         batch: list[Write] = []
         room = BATCH_BYTES
         for waiting in self._ranks:
-            while waiting and len(batch) < BATCH_WRITES and room > 0:
-                for write in self._with_its_likes(waiting.popleft(), BATCH_WRITES - len(batch)):
+            while waiting and len(batch) < most and room > 0:
+                for write in self._with_its_likes(waiting.popleft(), most - len(batch)):
                     batch.append(write)
                     room -= write.change.size
         self._count -= len(batch)

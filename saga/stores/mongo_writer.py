@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -22,12 +23,14 @@ from saga.stores.mongo_documents import HEAD_FIELDS, WRITE_BYTES
 from saga.stores.mongo_driver import Collection
 from saga.stores.mongo_queue import Write, WriteQueue
 from saga.stores.mongo_terms import Answer, Document
-from saga.stores.ranks import Counted, Rank
+from saga.stores.ranks import BATCH_WRITES, Counted, Rank
 
 log = logging.getLogger("saga.stores.mongo")
 
 #: Batches on their way at once.
 BATCHES: Final = 4
+#: Writes that are not divided between batches.
+FEW: Final = 32
 #: Seconds after which what could not be settled is left to the caller as unknown.
 SETTLE_SECONDS: Final = 10.0
 
@@ -74,10 +77,15 @@ class Writer:
 
     def _send(self) -> None:
         self._woken = False
-        while len(self._sending) < BATCHES and (batch := self._queue.take()):
+        while len(self._sending) < BATCHES and (batch := self._queue.take(self._share())):
             task = self._loop.create_task(self._settle(batch))
             self._sending.add(task)
             task.add_done_callback(partial(self._sent, batch))
+
+    def _share(self) -> int:
+        """Return how many writes go into the next batch: a server does several at once, but few writes not faster."""
+        free = BATCHES - len(self._sending)
+        return min(BATCH_WRITES, max(FEW, math.ceil(len(self._queue) / free)))
 
     def _sent(self, batch: Sequence[Write], task: asyncio.Task[None]) -> None:
         self._sending.discard(task)
