@@ -30,7 +30,7 @@ BATCH = 200
 #: Seconds between two looks at the store for what no one told this node about; the second where others use the store,
 #: and one that leaves hands over what nobody is told about.
 LOOK_EVERY = 1.0
-LOOK_FOR_OTHERS_EVERY = 0.15
+LOOK_FOR_OTHERS_EVERY = 0.1
 
 #: Seconds after which a note whose answer was lost is written once more.
 AGAIN = 0.05
