@@ -81,3 +81,27 @@ def shapes() -> dict[str, SagaDefinition]:
             output={"of": "${steps.a.output.of}", "no": "${steps.a.output.no || input.absent}"},
         ),
     }
+
+
+def more() -> dict[str, SagaDefinition]:
+    """Return definitions of executed kinds alone, for who has to do without the others."""
+    return {
+        "chosen": defined(
+            _undone("a", when="${input.no}"),
+            _undone("b"),
+            _step("c", when="${input.yes}", no_undo=True, compensation="none"),
+        ),
+        "wide": defined(
+            _undone("a", after=[]), _undone("b", after=[]), _undone("c", after=["a", "b"]), due="9s"
+        ),
+        "lacking": defined(
+            _undone("p", pivot=True),
+            _step("e", no_undo=True, action=_call("e", query={"q": "${input.absent}"})),
+        ),
+        "forked": defined(
+            _undone("p", pivot=True), _step("e", no_undo=True), _step("f", after=["p"], no_undo=True)
+        ),
+        "not undone": defined(
+            _step("a", compensation={"service": "s", "path": "/${input.absent}"}), _undone("b")
+        ),
+    }
