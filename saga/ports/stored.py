@@ -25,8 +25,9 @@ AT_ONCE = 365 * 86_400.0
 ORPHANED = 1
 #: It was among those a node had noted for evaluation when it died; alone, each such death adds one.
 SUSPECT = 2
-#: Three nodes died with it alone in their note: it is not evaluated unasked.
-POISON = 5
+#: Ten nodes died in a row with it alone in their note: it is not evaluated unasked. Fewer are met by chance where a
+#: coordinator is killed several times a second.
+POISON = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -715,8 +715,8 @@ async def _risk_after(store: Store, *notes: list[str]) -> int:
         ([["s1", "s2"]], SUSPECT),
         ([["s1", "s2"], ["s1", "s2"]], SUSPECT),
         ([["s1", "s2"], ["s1"]], SUSPECT + 1),
-        ([["s1"], ["s1"], ["s1"]], POISON),
-        ([["s1"], [], ["s1"], ["s1", "s2"], ["s1"]], POISON),
+        ([["s1"]] * 10, POISON),
+        ([["s1"], [], ["s1"], ["s1", "s2"], ["s1"]], SUSPECT + 3),
     ],
 )
 async def test_a_death_tells_of_what_was_noted_for_evaluation(

@@ -82,14 +82,14 @@ async def statuses(store: MemoryStore) -> dict[str, str]:
     return {each.id: each.summary.status for each in await store.list(Query(limit=100))}
 
 
-async def test_a_saga_that_ends_its_process_is_parked_after_three_times_and_stops_no_other(
+async def test_a_saga_that_ends_its_process_is_parked_after_ten_times_and_stops_no_other(
     deadly: set[str],
 ) -> None:
-    """Once with all the others, three times alone; then it is left, and the others are done."""
+    """Once with all the others, ten times alone; then it is left, and the others are done."""
     store = MemoryStore()
     started = await dies(store, 5)
     deadly.add(started[2])
-    for life in range(5):
+    for life in range(12):
         await lives(store, f"life-{life}")
 
     others = dict.fromkeys(started, "completed")
@@ -115,7 +115,7 @@ async def test_who_asks_for_a_poisonous_saga_has_it_looked_at_again(deadly: set[
     store = MemoryStore()
     (started,) = await dies(store, 1)
     deadly.add(started)
-    for life in range(4):
+    for life in range(11):
         await lives(store, f"life-{life}")
     assert await statuses(store) == {started: "parked"}
 
