@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic_core import from_json
+
 from saga.api import keys
 from saga.stores.sqlite import SqliteStore
 from tests.doubles import VirtualClock, settle_down
@@ -16,6 +18,15 @@ from tests.model.wire import Seen, Wire
 from tests.served import Said, Served
 
 T = TypeVar("T")
+
+
+def last_entries(path: Path, saga_id: str) -> list[Any]:
+    """Return the last entries of a saga, as whoever opens the file after a kill finds them."""
+    db = sqlite3.connect(path)
+    rows = db.execute("SELECT entry FROM entries WHERE saga_id = ? ORDER BY seq DESC LIMIT 30", (saga_id,))
+    entries = [from_json(entry) for (entry,) in rows]
+    db.close()
+    return entries
 
 
 class CountedStore(FaultyStore):
@@ -83,7 +94,8 @@ class Living:
         """Start it on its file."""
         self._store = CountedStore(self._path)
         self.clock = QuietClock(now, self._store)
-        self.wire = Wire(self.seen)
+        path = self._path
+        self.wire = Wire(self.seen, lambda saga_id: last_entries(path, saga_id))
         self._served = Served(self.wire, store=self._store, clock=self.clock)  # type: ignore[arg-type]
         await self._served.__aenter__()
         await self._store.quiet()
@@ -140,6 +152,7 @@ class Living:
         answer = await asyncio.wait_for(self._served.ask(method, path, value, **more), 20.0)
         assert answer.status < 500, f"{method} {path}: {answer.status} {answer.text}"
         await self._store.quiet()
+        assert not self.wire.faults, self.wire.faults
         return answer
 
     async def ask_patiently(self, method: str, path: str, value: Any = None, **more: str) -> Said:

@@ -16,7 +16,10 @@ from tests.model.story import Story
 from tests.model.wire import ANSWERS, POLLED
 from tests.visits import Transition
 
+#: Found by a search, and written by it.
 FILE = Path(__file__).parent / "paths.txt"
+#: Written by hand.
+RULES = Path(__file__).parent / "rules.txt"
 #: Actions of one path at most.
 LONGEST = 14
 _ON_SAGA = ("pause", "resume", "cancel", "retry", "abandon")
@@ -34,8 +37,17 @@ class PathOf(NamedTuple):
 
 
 def kept() -> list[PathOf]:
-    """Return the paths that are told in each run."""
-    lines = FILE.read_text().splitlines() if FILE.exists() else []
+    """Return the paths that were found."""
+    return _read(FILE)
+
+
+def rules() -> list[PathOf]:
+    """Return the paths that bring a rule to bear."""
+    return _read(RULES)
+
+
+def _read(file: Path) -> list[PathOf]:
+    lines = file.read_text().splitlines() if file.exists() else []
     return [_path(line) for line in lines if line and not line.startswith("#")]
 
 

@@ -86,13 +86,12 @@ class Story(Starting):
     def callback(self, about: tuple[str, str, str], outcome: str, value: Any = None) -> Said:
         """Call back."""
         path = "/v1/callbacks/" + self.living.seen.callbacks[about].rpartition("/")[2]
-        body = {"outcome": outcome} | ({"output": value} if outcome == "succeeded" else {"error": "no"})
-        answer = self.ask("POST", path, body)
-        assert answer.status in self._may_be_told(about, (outcome, value)), (
-            f"{about} {outcome}: {answer.text}"
-        )
+        said_so = {"outcome": outcome} | ({"output": value} if outcome == "succeeded" else {"error": "no"})
+        answer = self.ask("POST", path, said_so)
+        key = (about, (outcome, said_so.get("output")))
+        assert answer.status in self._may_be_told(*key), f"{about} {outcome}: {answer.text}"
         if answer.status == 200:
-            self.accepted.add((about, (outcome, value)))
+            self.accepted.add(key)
         if about[0] in self.sagas:
             self.check()
         return answer

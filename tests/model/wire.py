@@ -62,6 +62,7 @@ class Seen:
 
     def take(self, sent: Invocation) -> None:
         """Note a request, and assert what holds of all under one key."""
+        assert sent.key == f"{sent.saga_id}:{sent.step}:{sent.phase}", f"7: another key: {sent.key}"
         self.requests.append((sent.saga_id, sent.step, sent.phase, sent.attempt))
         said_so = (sent.method, sent.url, sent.body, tuple(sorted(sent.headers.items())))
         assert self.first.setdefault(sent.key, said_so) == said_so, f"7: {sent.key} was sent with other bytes"
@@ -74,21 +75,35 @@ class Seen:
 class Wire:
     """The requests of one coordinator; satisfies :class:`~saga.ports.invoker.Invoker`."""
 
-    def __init__(self, seen: Seen) -> None:
+    def __init__(self, seen: Seen, last_entries: Callable[[str], list[Any]]) -> None:
         self.seen = seen
+        #: Returns the last entries of a saga that are durable.
+        self._last_entries = last_entries
+        #: What was wrong with a request when it was sent: to raise it there would only be one more answer.
+        self.faults: list[str] = []
         self.held: list[Held] = []
         #: What the next polls are answered; 202 afterwards.
         self.polls: list[Answer] = []
 
     async def invoke(self, invocation: Invocation) -> Answer:
         """Hold the request until somebody answers it."""
-        self.seen.take(invocation)
+        try:
+            self.seen.take(invocation)
+            self._check_durable(invocation)
+        except AssertionError as error:
+            self.faults.append(str(error))
         held = Held(invocation, asyncio.get_running_loop().create_future())
         self.held.append(held)
         try:
             return await held.answer
         finally:
             self.held.remove(held)
+
+    def _check_durable(self, sent: Invocation) -> None:
+        """Assert that the record that made the call due was durable before the call."""
+        wanted = {"kind": "invoked", "step": sent.step, "phase": sent.phase, "attempt": sent.attempt}
+        last = self._last_entries(sent.saga_id)
+        assert any(wanted.items() <= entry.items() for entry in last), f"2: {sent.key} has no durable intent"
 
     async def poll(self, poll: Poll) -> Answer:
         """Answer with the next of ``polls``."""
