@@ -45,7 +45,7 @@ class Member(Protocol):
 
 @dataclass(slots=True)
 class _Seen:
-    """When a node's beat was first seen, on this node's monotonic clock."""
+    """When a node's beat had first been seen, on this node's monotonic clock."""
 
     beat: int
     since: float
@@ -84,15 +84,19 @@ class Membership:
 
     async def observe(self) -> int:
         """Bury nodes whose beat has stood still for the TTL; return how many sagas were set free."""
-        now = self._clock.monotonic()
+        began = self._clock.monotonic()
         rows = [row for row in await self._store.nodes() if row.id != self.node]
+        # However long the answer took: the beat was there at some moment between these two.
+        ended = self._clock.monotonic()
         for row in rows:
             seen = self._seen.get(row.id)
             if seen is None or seen.beat != row.beat:
-                self._seen[row.id] = _Seen(beat=row.beat, since=now)
-            elif now - seen.since >= self._ttl and not row.dead and await self._store.bury(row.id, row.beat):
+                self._seen[row.id] = _Seen(beat=row.beat, since=ended)
+            elif (
+                began - seen.since >= self._ttl and not row.dead and await self._store.bury(row.id, row.beat)
+            ):
                 log.warning(
-                    "node %s has been silent for %.1f s and is taken for dead", row.id, now - seen.since
+                    "node %s has been silent for %.1f s and is taken for dead", row.id, began - seen.since
                 )
         self._seen = {row.id: self._seen[row.id] for row in rows if row.id in self._seen}
         return await self._store.release_dead()

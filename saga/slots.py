@@ -36,10 +36,13 @@ class Slots:
 
     def pass_on(self) -> None:
         """Wake as many of those who wait as there are free places: one that was woken may not have taken its."""
-        for _ in range(min(self.free, len(self._waiting))):
+        places = self.free
+        while places and self._waiting:
             run = self._waiting.popleft()
             self._queued.discard(run)
-            self._wake(run)
+            if not run.gone:  # what was dropped while it waited leaves its place to the next
+                places -= 1
+                self._wake(run)
 
     def queue(self, run: Run) -> None:
         """Wake the saga when a place is free."""

@@ -216,6 +216,10 @@ class Worker:
 
     def begin(self, run: Run) -> None:
         """Hold a saga in memory that was claimed."""
+        before = self._runs.get(run.state.id)
+        if before is not None:
+            # It was taken from this node and has come back, before anything here had heard of either.
+            self._drop(before)
         self._runs[run.state.id] = run
 
     async def first_turn(self, run: Run) -> None:
@@ -253,6 +257,8 @@ class Worker:
             self._alarms.set(run, self._clock.now() + AGAIN)
         finally:
             run.turning = False
+            # A turn that failed may have been the one that a free place had woken.
+            self.slots.pass_on()
         return None
 
     def _follow(self, run: Run, turn: Turn) -> None:
@@ -288,7 +294,13 @@ class Worker:
     async def _attempt(self, run: Run, invoke: Invoke) -> Invoke | None:
         outcome: Outcome | None
         try:
-            outcome = await self._sender.send(run.definition, run.state, invoke, run.lease.fence)
+            # Dropped while its intent was made durable: this node may be trusted again by now, but under another
+            # lease, and whoever has the saga sends what is open.
+            outcome = (
+                None
+                if run.gone
+                else await self._sender.send(run.definition, run.state, invoke, run.lease.fence)
+            )
         except Exception:
             # Nobody knows how far it came, so it may have happened.
             log.exception("saga %s: an attempt failed in the coordinator", run.state.id)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from saga.core.entries import FORMAT
+from saga.engine import Run
 from saga.errors import StoreUnavailable
 from saga.membership import Membership
-from saga.ports.stored import Message
+from saga.ports.stored import Message, NodeRow
 from saga.stores.memory import MemoryStore
+from saga.worker import Limits
 from tests.doubles import Coordinator, ScriptedInvoker, VirtualClock, said, settle_down
+from tests.doubles_store import Fault, FaultyStore, scripted
 
 TTL = 5.0
 
@@ -165,3 +169,68 @@ async def test_a_node_that_must_not_send_does_not_put_a_saga_down_with_an_intent
         assert not turn.released
         assert await store.owned(coordinator.worker.node) == [saga_id]
         run.in_flight = 1
+
+
+class SlowToTell(MemoryStore):
+    """A store that takes a time to say which nodes there are."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        super().__init__(shared=True)
+        self._clock = clock
+        self.seconds = 0.0
+
+    async def nodes(self) -> Sequence[NodeRow]:
+        """Say it late."""
+        self._clock._now += self.seconds
+        return await super().nodes()
+
+
+async def test_the_time_a_look_takes_is_not_counted_as_silence() -> None:
+    """A beat was there when it was read, not when it was asked for."""
+    clock = VirtualClock()
+    store = SlowToTell(clock)
+    membership = Membership(store, clock, node="n", ttl=TTL)
+    await store.join("other")
+    store.seconds = TTL + 1
+    await membership.observe()
+    store.seconds = 0.0
+    clock._now += TTL / 10
+    await membership.observe()
+    assert not next(row for row in await store.nodes() if row.id == "other").dead
+
+    clock._now += TTL
+    await membership.observe()
+    assert next(row for row in await store.nodes() if row.id == "other").dead
+
+
+async def test_what_was_dropped_while_its_intent_was_written_is_not_sent() -> None:
+    """The node may be trusted again by then, under another name; the old fence is not to be seen again."""
+    inner = MemoryStore(shared=True)
+    clock = VirtualClock()
+    store = FaultyStore(inner, delay=1.0, sleep=clock.sleep)
+    (step,) = seat()["steps"]
+    steps = [{**step, "name": name} for name in ("first", "second")]
+    invoker = ScriptedInvoker(lambda _: None)
+    async with Coordinator(invoker, store=store, clock=clock) as coordinator:
+        saga_id = await coordinator.start({**seat(), "steps": steps})
+        store.plan = scripted({"append": [Fault.LATE]})
+        invoker.held[f"{saga_id}:first:action"].set_result(said(200, {}))
+        await settle_down()
+        coordinator.worker.move("node-1.2")
+        await clock.advance(2.0)
+
+        assert invoker.calls() == ["first:action"]
+        assert coordinator.worker.slots.free == Limits().calls
+
+
+async def test_a_saga_that_comes_back_unnoticed_takes_the_place_of_what_was_known_of_it() -> None:
+    """What is still under way of the old lease is given up."""
+    store = MemoryStore(shared=True)
+    async with Coordinator(ScriptedInvoker(lambda _: None), store=store) as coordinator:
+        saga_id = await coordinator.start(seat())
+        old = coordinator.worker._runs[saga_id]
+        new = Run(lease=old.lease, definition=old.definition, state=old.state, in_flight=1)
+        coordinator.worker.begin(new)
+
+        assert old.gone
+        assert coordinator.worker._runs[saga_id] is new
