@@ -195,7 +195,8 @@ def undone_when_quiet(case: Case) -> Iterator[str]:
     for entry in case.journal:
         if isinstance(entry, e.Invoked) and entry.phase == "action":
             timeouts[entry.step, entry.attempt] = entry.timeout
-        elif isinstance(entry, e.Invoked) and entry.at < quiet.get(entry.step, 0.0) - 0.002:
+        elif isinstance(entry, e.Invoked) and entry.at < quiet.pop(entry.step, 0.0) - 0.002:
+            # Only the first: whoever sends the next may have a clock that is behind.
             yield f"the undoing of {entry.step} was sent while an attempt of it might still be under way"
         elif isinstance(entry, e.AttemptUncertain) and entry.lost and entry.phase == "action":
             quiet[entry.step] = entry.at + timeouts[entry.step, entry.attempt]
