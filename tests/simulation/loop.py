@@ -26,6 +26,8 @@ class Timeline:
         self.now = 0.0
         self.dice = random.Random(f"{seed}")
         self.processes: list[ProcessLoop] = []
+        #: What is still under way somewhere outside the processes.
+        self.under_way = 0
         self._heap: list[tuple[float, float, int, Callable[..., Any], tuple[Any, ...]]] = []
         self._count = 0
 
@@ -37,6 +39,15 @@ class Timeline:
     def after(self, seconds: float, do: Callable[..., Any], *args: Any) -> None:
         """Let it happen so many seconds from now."""
         self.at(self.now + seconds, do, *args)
+
+    def send(self, seconds: float, do: Callable[..., Any], *args: Any) -> None:
+        """Let it arrive so many seconds from now; until then it is under way."""
+        self.under_way += 1
+        self.after(seconds, self._arrive, do, args)
+
+    def _arrive(self, do: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self.under_way -= 1
+        do(*args)
 
     def run(self, until: float) -> None:
         """Let everything happen up to that time."""

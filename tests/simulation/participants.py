@@ -103,7 +103,7 @@ class Participants:
 
     def later(self, least: float, most: float, do: Callable[..., Any], *args: Any) -> None:
         """Do it after so many seconds, somewhere between."""
-        self.timeline.after(self.timeline.dice.uniform(least, most), do, *args)
+        self.timeline.send(self.timeline.dice.uniform(least, most), do, *args)
 
     # ----------------------------------------------------------------- the guard and the business
 

@@ -86,11 +86,18 @@ class SimulatedStore:
 
     def send(self, request: Request, seconds: float = 0.0) -> None:
         """Let the request reach the store in so many seconds, and be answered."""
-        self.timeline.after(seconds + self.pace * self.timeline.dice.random(), self._arrive, request, True)
+        self._send(request, seconds, answered=True)
 
     def send_unanswered(self, request: Request, seconds: float = 0.0) -> None:
         """Let the request reach the store; nobody hears what came of it."""
-        self.timeline.after(seconds + self.pace * self.timeline.dice.random(), self._arrive, request, False)
+        self._send(request, seconds, answered=False)
+
+    def _send(self, request: Request, seconds: float, *, answered: bool) -> None:
+        wire = self.pace * self.timeline.dice.random()
+        if seconds:
+            self.timeline.send(seconds + wire, self._arrive, request, answered)
+        else:
+            self.timeline.after(wire, self._arrive, request, answered)
 
     def answer(self, request: Request, answer: object, seconds: float = 0.0) -> None:
         """Let an answer reach the sender in so many seconds."""

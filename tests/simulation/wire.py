@@ -61,7 +61,7 @@ class Wire:
                 return
             self.fired["network: delayed"] += 1
             seconds = dice.random() * SLOWEST
-        self.timeline.after(seconds, self._arrive, sender, invocation, reply)
+        self.timeline.send(seconds, self._arrive, sender, invocation, reply)
 
     def ask(self, sender: ProcessLoop, poll: Poll, future: asyncio.Future[Answer]) -> None:
         """Take a question on its way."""
