@@ -56,18 +56,21 @@ class Seen:
     requests: list[tuple[str, str, str, int]] = field(default_factory=list)
     #: What was sent first under each key.
     first: dict[str, tuple[Any, ...]] = field(default_factory=dict)
-    fences: dict[str, int] = field(default_factory=dict)
+    #: The last fence of each saga, and the coordinator that sent it.
+    fences: dict[str, tuple[int, object]] = field(default_factory=dict)
     #: Callback addresses by saga, step and phase.
     callbacks: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
-    def take(self, sent: Invocation) -> None:
+    def take(self, sent: Invocation, sender: object) -> None:
         """Note a request, and assert what holds of all under one key."""
         assert sent.key == f"{sent.saga_id}:{sent.step}:{sent.phase}", f"7: another key: {sent.key}"
         self.requests.append((sent.saga_id, sent.step, sent.phase, sent.attempt))
         said_so = (sent.method, sent.url, sent.body, tuple(sorted(sent.headers.items())))
         assert self.first.setdefault(sent.key, said_so) == said_so, f"7: {sent.key} was sent with other bytes"
-        assert sent.fence >= self.fences.get(sent.saga_id, 0), f"7: the fence of {sent.saga_id} fell"
-        self.fences[sent.saga_id] = sent.fence
+        fence, last = self.fences.get(sent.saga_id, (0, sender))
+        assert sent.fence >= fence, f"7: the fence of {sent.saga_id} fell"
+        assert last is sender or sent.fence > fence, f"7: {sent.saga_id} was taken over under the same fence"
+        self.fences[sent.saga_id] = (sent.fence, sender)
         if sent.callback is not None:
             self.callbacks[sent.saga_id, sent.step, sent.phase] = sent.callback
 
@@ -88,7 +91,7 @@ class Wire:
     async def invoke(self, invocation: Invocation) -> Answer:
         """Hold the request until somebody answers it."""
         try:
-            self.seen.take(invocation)
+            self.seen.take(invocation, self)
             self._check_durable(invocation)
         except AssertionError as error:
             self.faults.append(str(error))
