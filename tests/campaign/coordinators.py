@@ -115,8 +115,16 @@ class Warm:
 
     async def stop(self) -> int:
         """See :meth:`Coordinator.stop`."""
-        os.kill(self._pid, signal.SIGTERM)
-        return int(await asyncio.wait_for(self._says("reap"), STOP_SECONDS))
+        self.signal(signal.SIGTERM)
+        return int(await asyncio.wait_for(self.ended(), STOP_SECONDS))
+
+    def signal(self, number: int) -> None:
+        """Send a signal; one that comes too late changes nothing."""
+        os.kill(self._pid, number)
+
+    async def ended(self) -> int:
+        """Wait until it has ended, whatever the reason; return its exit code, or the negative number of a signal."""
+        return int(await self._says("reap"))
 
     async def _says(self, word: str) -> str:
         assert self._server is not None
