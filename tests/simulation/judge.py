@@ -318,8 +318,8 @@ def callbacks_stand(world: World) -> Iterator[str]:
             for body in world.store.kept._sagas[said.saga].entries
             if getattr(entry := decode(body), "step", None) == said.step
         }
-        done = ("step_succeeded", "compensation_undone", "late_answer", "resolve_commanded")
-        wanted = done if said.outcome == "succeeded" else ("step_refused", "attempt_refused", "late_answer")
+        done = ("step_succeeded", "compensation_undone", "resolve_commanded")
+        wanted = done if said.outcome == "succeeded" else ("step_refused", "attempt_refused")
         if not kinds & set(wanted):
             yield f"{said} was confirmed, and the journal of {said.saga} lacks it"
 
