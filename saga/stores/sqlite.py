@@ -34,7 +34,14 @@ from saga.ports.stored import (
 from saga.stores import fresh_places, sqlite_nodes, sqlite_reads, sqlite_writes
 from saga.stores.ranks import Rank
 from saga.stores.sqlite_bulk import Appending, Starting
-from saga.stores.sqlite_file import Durability, check_folder, check_version, open_file, usable
+from saga.stores.sqlite_file import (
+    Durability,
+    check_folder,
+    check_version,
+    close_unwritten,
+    open_file,
+    usable,
+)
 from saga.stores.sqlite_lock import FileLock
 from saga.stores.sqlite_reads import Readers
 from saga.stores.sqlite_writer import Writer
@@ -257,7 +264,7 @@ class SqliteStore:
             db.execute("COMMIT")
             self._readers = Readers(self._path)
         except BaseException:
-            db.close()
+            close_unwritten(self._path, db)
             raise
         return db
 

@@ -10,7 +10,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -85,6 +85,19 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     return db
 
 
+def close_unwritten(path: Path, db: sqlite3.Connection) -> None:
+    """Close a connection without copying the log into the file: for a file that is refused, or a disk that failed.
+
+    The last connection to close does that, and syncs both; so the last is one that cannot.
+    """
+    with ExitStack() as stack:
+        if has_content(beside(path, "-wal")):
+            with suppress(sqlite3.Error):
+                last = stack.enter_context(closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)))
+                last.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        db.close()
+
+
 def check_version() -> None:
     """Log which SQLite this is, and whether it has the WAL-reset bug, in one line.
 
@@ -137,8 +150,7 @@ def _check_length(path: Path, header: bytes, size: int) -> None:
     Only without a write-ahead log: a checkpoint that was cut off by a kill may leave the file shorter than
     its first page says, and the log still holds the rest.
     """
-    log_file = beside(path, "-wal")
-    if log_file.exists() and log_file.stat().st_size > 0:
+    if has_content(beside(path, "-wal")):
         return
     page = int.from_bytes(header[16:18], "big")
     expected = int.from_bytes(header[28:32], "big") * (65536 if page == 1 else page)
@@ -150,7 +162,7 @@ def _create(path: Path) -> None:
     """Make the file under another name and rename it, so that no kill leaves half of one."""
     for suffix in ("-wal", "-journal"):
         left = beside(path, suffix)
-        if left.exists() and left.stat().st_size > 0:
+        if has_content(left):
             raise StoreUnusable(
                 f"{path} is missing but {left.name} is there and holds part of it: put the file back, or move "
                 f"{left.name} away to start with no sagas"
@@ -185,7 +197,7 @@ def _connect(path: Path, durability: Durability, factory: type[sqlite3.Connectio
         _check_pages(path, db)
         migrate(db)
     except BaseException:
-        db.close()
+        close_unwritten(path, db)
         raise
     return db
 
@@ -228,6 +240,11 @@ def _advice(path: Path, problem: sqlite3.Error) -> str:
     if code == sqlite3.SQLITE_FULL:
         return f"{path} cannot be written, the disk is full: make room first"
     return f"{path} cannot be opened ({problem}): see that this user may read and write it and its folder"
+
+
+def has_content(path: Path) -> bool:
+    """Return whether there is such a file, and anything in it."""
+    return path.exists() and path.stat().st_size > 0
 
 
 def _sync(path: Path) -> None:

@@ -156,7 +156,8 @@ class Writer:
                 self._attempt(db, batch)
             elif self._queue.closed:
                 return
-            if self._pages >= CHECKPOINT_PAGES or not batch:
+            # After a failure nothing is copied: a sync that failed must not be tried again.
+            if self._reason is None and (self._pages >= CHECKPOINT_PAGES or not batch):
                 self._checkpoint(db, idle=not batch)
 
     def _attempt(self, db: sqlite3.Connection, batch: Sequence[Write]) -> None:
