@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic_core import from_json, to_json
 
@@ -148,11 +147,10 @@ class Catalogue:
 
     def _parse(self, key: tuple[str, int], document: bytes) -> SagaDefinition:
         if key not in self._parsed:
-            value: Any = from_json(document)
             try:
                 # A stored document was checked by the rules of its day; services are looked up when it runs.
-                self._keep(key, load_definition(value))
-            except DefinitionInvalid as error:
+                self._keep(key, load_definition(from_json(document)))
+            except (DefinitionInvalid, ValueError) as error:
                 name, version = key
                 raise UnreadableJournal(
                     f"this release cannot read the definition {name} {version}"

@@ -54,7 +54,7 @@ _KINDS: Final[Mapping[int, Mapping[str, str]]] = {
         "not-refused": "The step has succeeded.",
         "size": "The output is over its limit.",
         "outcome-stands": "Another outcome was reported before, and stands.",
-        "journal-unreadable": "The saga's journal cannot be read by this release.",
+        "journal-unreadable": "The saga's journal or its definition is damaged, or of a later release.",
     },
     410: {"too-late": "The saga went another way; what was said is recorded."},
     413: {"too-large": "The body is over its limit."},

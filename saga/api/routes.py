@@ -64,7 +64,7 @@ ROUTES: Final[tuple[Route, ...]] = (
             202: Answer("It is durable, and has not ended.", shapes.Saga, _PLACED),
             200: Answer("It has ended; of a start that waits, it has completed.", shapes.Saga, _PLACED),
         },
-        ("saga-compensated", "saga-abandoned", "definition-invalid", *_NO_START),
+        ("saga-compensated", "saga-abandoned", "definition-invalid", "journal-unreadable", *_NO_START),
         starts.QUERY, starts.HEADERS, StartBody,
     ),
     Route(
@@ -116,7 +116,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "find_definitions", "GET", "/v1/definitions", definitions.find, "reader",
         {200: Answer("The latest version of each, by name.", shapes.DefinitionPage)},
-        query=PAGING,
+        ("journal-unreadable",), PAGING,
     ),
     Route(
         "put_definition", "PUT", "/v1/definitions/{name}", definitions.put, "operator",
@@ -129,7 +129,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "show_definition", "GET", "/v1/definitions/{name}", definitions.show, "reader",
         {200: Answer("The definition, as it was stored.", shapes.StoredDefinition)},
-        _NO_SUCH, definitions.VERSIONED,
+        (*_NO_SUCH, "journal-unreadable"), definitions.VERSIONED,
     ),
     Route(
         "delete_definition", "DELETE", "/v1/definitions/{name}", definitions.delete, "operator",

@@ -176,13 +176,12 @@ def _is_plain(name: str | None) -> bool:
 
 def _summary(row: Listed) -> dict[str, Any]:
     summary = row.summary
-    said: dict[str, Any] = from_json(summary.body)
     return {
         "id": row.id,
         "definition": {"name": summary.definition, "version": summary.version},
         "status": summary.status,
         "late": summary.late,
-        **said,
+        **views.listed(summary),
         "started_at": views.when(summary.started_at),
         "updated_at": views.when(summary.updated_at),
         "ended_at": views.when(summary.ended_at),

@@ -13,6 +13,7 @@ from pydantic_core import from_json, to_json
 
 from saga.core.entries import FORMAT, KINDS, Entry
 from saga.errors import NewerJournal, UnreadableJournal
+from saga.ports.stored import DAMAGED
 
 
 def _defaults(entry: type[Entry]) -> tuple[tuple[str, Any], ...]:
@@ -130,6 +131,8 @@ def read(version: int, bodies: Iterable[bytes]) -> tuple[Entry, ...]:
 
 
 def _decoded(seq: int, body: bytes) -> Entry:
+    if body == DAMAGED:
+        raise UnreadableJournal(f"entry {seq}: it is not what was written; the disk or the file is damaged")
     try:
         return decode(body)
     except UnreadableJournal as error:

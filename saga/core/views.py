@@ -16,7 +16,7 @@ from saga.core.statuses import UNDO_OVER, Status, UndoStatus
 from saga.core.timers import pivot_passed
 from saga.core.times import timestamp
 from saga.language.model import SagaDefinition, Step
-from saga.ports.stored import Summary
+from saga.ports.stored import DAMAGED, Summary
 
 #: Members of entries that hold times; shown as RFC 3339.
 TIMES = frozenset({"at", "next_at", "until", "start_at", "deadline", "due"})
@@ -180,10 +180,27 @@ def summary(definition: SagaDefinition, state: SagaState) -> Summary:
     )
 
 
+def listed(known: Summary) -> dict[str, Any]:
+    """Return what lists show of a saga beside its columns; an error where that is not what was written."""
+    if known.body != DAMAGED:
+        shown: dict[str, Any] = from_json(known.body)
+        return shown
+    back = known.status in (Status.COMPENSATING.value, Status.COMPENSATED.value)
+    detail = "what lists show of it is damaged on the disk or in the file; its journal may be whole"
+    return {
+        "direction": "backward" if back else "forward",
+        "progress": {"done": 0, "total": 0},
+        "error": {"step": None, "kind": "internal", "detail": detail},
+        "labels": {},
+        "parent": None,
+        "trace_id": None,
+    }
+
+
 def damaged(known: Summary, reason: str, at: float) -> Summary:
     """Return what lists show of a saga that cannot be run: what is known of it, parked for that reason."""
     error = {"step": None, "kind": "internal", "detail": reason}
-    body = from_json(known.body) | {"error": error}
+    body = listed(known) | {"error": error}
     return replace(
         known, status=Status.PARKED.value, late=True, updated_at=at, ended_at=None, body=to_json(body)
     )

@@ -16,6 +16,9 @@ EXPORT_OWNER = "export:"
 #: Messages that may wait in one saga's inbox.
 INBOX_LIMIT = 1_000
 
+#: Given in the place of a payload whose bytes are not those that were written: no entry, document or message.
+DAMAGED = b"damaged"
+
 #: What is due at once is due so many seconds before the time it carries: that time was told by another node's clock,
 #: and nothing may wait for clocks to agree.
 AT_ONCE = 365 * 86_400.0

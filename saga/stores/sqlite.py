@@ -43,6 +43,7 @@ from saga.stores.sqlite_file import (
     usable,
 )
 from saga.stores.sqlite_lock import FileLock
+from saga.stores.sqlite_mark import LogMark
 from saga.stores.sqlite_reads import Readers
 from saga.stores.sqlite_writer import Writer
 
@@ -74,6 +75,7 @@ class SqliteStore:
         self._durability = durability
         self._factory = connection
         self._lock = FileLock(self._path)
+        self._mark = LogMark(self._path, self._lock)
         self._writer: Writer | None = None
         self._readers: Readers | None = None
         self._places = 0
@@ -86,7 +88,9 @@ class SqliteStore:
         """
         if self._writer is not None:
             return
-        self._writer = Writer(path=self._path, counters=self.counters, begin=self._begin, end=self._end)
+        self._writer = Writer(
+            path=self._path, counters=self.counters, mark=self._mark, begin=self._begin, end=self._end
+        )
         try:
             await self._writer.start()
         except BaseException:
@@ -253,16 +257,18 @@ class SqliteStore:
             try:
                 return self._opened()
             except BaseException:
+                self._mark.close()
                 self._lock.withdraw()
                 raise
 
     def _opened(self) -> sqlite3.Connection:
-        db = open_file(self._path, self._durability, self._factory)
+        db = open_file(self._path, self._durability, self._factory, self._mark)
         try:
             db.execute("BEGIN IMMEDIATE")
             sqlite_nodes.forget_nodes(db)
             db.execute("COMMIT")
             self._readers = Readers(self._path)
+            self._mark.commit()
         except BaseException:
             close_unwritten(self._path, db)
             raise
@@ -276,7 +282,9 @@ class SqliteStore:
         if self._readers is not None:
             self._readers.close()
         if not failed and db is not None:
+            self._mark.clear()
             db.close()
+        self._mark.close()
         self._lock.release()
 
 

@@ -14,7 +14,7 @@ nothing says which was refused: the transaction is to be undone, and each write 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import chain
 from typing import TypeAlias, TypeGuard
@@ -110,17 +110,21 @@ def together(db: sqlite3.Connection, operations: Sequence[Bulk]) -> bool:
         return False
     added = ((each.lease.saga_id, each.lease.seq, each.batch.entries) for each in appends)
     first = ((saga.id, 0, saga.entries) for saga in starts)
-    _run(db, _entries, [row for journal in (added, first) for part in journal for row in _numbered(*part)])
+    _run(
+        db,
+        _entries,
+        [row for journal in (added, first) for part in journal for row in sqlite_writes.numbered(*part)],
+    )
     return True
 
 
 # appends
 
 # What an append checks and sets, as columns of the list.
-_APPEND = """id, owner, fence, seq, added, due_at, updated_at, ended_at, late, labels, body,
+_APPEND = """id, owner, fence, seq, added, due_at, updated_at, ended_at, late, labels, body, sum,
     status, definition, version, started_at, released, raised""".replace("\n", "").split(", ")
 _SET = """seq = sagas.seq + v.added, due_at = v.due_at, updated_at = v.updated_at, ended_at = v.ended_at,
-    late = v.late, labels = v.labels, body = v.body"""
+    late = v.late, labels = v.labels, body = v.body, sum = v.sum"""
 # An inbox that is not empty has a say in when the saga is due, and may forbid the append.
 _HELD = """sagas.id = v.id AND sagas.owner = v.owner AND sagas.fence = v.fence AND sagas.seq = v.seq
     AND sagas.inbox = 0"""
@@ -146,9 +150,8 @@ def _append_row(append: Appending) -> tuple[object, ...]:
     summary = batch.summary
     held = (lease.saga_id, lease.node, lease.fence, lease.seq, len(batch.entries))
     when = (batch.wake_at, summary.updated_at, summary.ended_at, summary.late)
-    shown = (sqlite_writes.labels_text(summary.labels), summary.body)
     place = (summary.status, summary.definition, summary.version, summary.started_at)
-    return (*held, *when, *shown, *place, batch.release, batch.raise_fence)
+    return (*held, *when, *sqlite_writes.shown(summary), *place, batch.release, batch.raise_fence)
 
 
 @cache
@@ -183,11 +186,9 @@ def _insert(rows: int) -> str:
 
 @cache
 def _entries(rows: int) -> str:
-    return f"INSERT INTO entries SELECT * FROM {_list(('id', 'seq', 'entry'), rows)} WHERE id IS NOT NULL"
-
-
-def _numbered(saga_id: str, seq: int, entries: Sequence[bytes]) -> Iterable[tuple[object, ...]]:
-    return ((saga_id, place, entry) for place, entry in enumerate(entries, seq + 1))
+    return (
+        f"INSERT INTO entries SELECT * FROM {_list(('id', 'seq', 'entry', 'sum'), rows)} WHERE id IS NOT NULL"
+    )
 
 
 # lists of values

@@ -9,7 +9,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -17,7 +17,8 @@ from typing import Literal
 from saga.errors import StoreUnusable
 from saga.stores.sqlite_errors import primary
 from saga.stores.sqlite_lock import beside
-from saga.stores.sqlite_schema import APPLICATION_ID, FORMAT, migrate
+from saga.stores.sqlite_mark import LogMark
+from saga.stores.sqlite_schema import APPLICATION_ID, FORMAT, migrate, strange
 
 Durability = Literal["full", "fast"]
 
@@ -42,16 +43,20 @@ CHECK_SECONDS = 0.5
 BUSY_SECONDS = 5.0
 
 
-def open_file(path: Path, durability: Durability, factory: type[sqlite3.Connection]) -> sqlite3.Connection:
+def open_file(
+    path: Path, durability: Durability, factory: type[sqlite3.Connection], mark: LogMark
+) -> sqlite3.Connection:
     """Return the connection that writes, to a file that was checked or made.
 
     The caller holds the :class:`~saga.stores.sqlite_lock.FileLock`. Raises :class:`~saga.errors.StoreUnusable`, saying what to do.
     """
     if path.exists():
         _inspect(path)
+        check_log = mark.check
     else:
         _create(path)
-    return _connect(path, durability, factory)
+        check_log = mark.clear
+    return _connect(path, durability, factory, check_log)
 
 
 @contextmanager
@@ -78,11 +83,17 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(
         f"{path.as_uri()}?mode=ro", uri=True, timeout=1.0, isolation_level=None, check_same_thread=False
     )
+    db.text_factory = text
     db.execute("PRAGMA query_only = ON")
     # A connection is connected by its first read. After a failure of the disk the readers are the last to leave,
     # so that no closing writer copies the log; and for that they must be there.
     db.execute("SELECT count(*) FROM pulse").fetchone()
     return db
+
+
+def text(stored: bytes) -> str:
+    """Return a text; one whose bytes were changed into none must not stand in the way of all others."""
+    return stored.decode("utf-8", "replace")
 
 
 def close_unwritten(path: Path, db: sqlite3.Connection) -> None:
@@ -187,15 +198,20 @@ def _fill(draft: Path) -> None:
         db.close()
 
 
-def _connect(path: Path, durability: Durability, factory: type[sqlite3.Connection]) -> sqlite3.Connection:
+def _connect(
+    path: Path, durability: Durability, factory: type[sqlite3.Connection], check_log: Callable[[], None]
+) -> sqlite3.Connection:
     db = sqlite3.connect(
         f"{path.as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS, isolation_level=None, factory=factory
     )
+    db.text_factory = text
     try:
         _check_format(path, db.execute("PRAGMA user_version").fetchone()[0])
+        check_log()
         _configure(path, db, durability)
         _check_pages(path, db)
         migrate(db)
+        _check_schema(path, db)
     except BaseException:
         close_unwritten(path, db)
         raise
@@ -218,7 +234,7 @@ def _check_pages(path: Path, db: sqlite3.Connection) -> None:
     until = time.monotonic() + CHECK_SECONDS
     db.set_progress_handler(lambda: time.monotonic() > until, 10_000)
     try:
-        (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        (found,) = db.execute("PRAGMA integrity_check(1)").fetchone()
     except sqlite3.OperationalError as problem:
         if problem.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
             raise
@@ -229,6 +245,12 @@ def _check_pages(path: Path, db: sqlite3.Connection) -> None:
     if found != "ok":
         what = found.replace("*** in database main ***", "").strip()
         raise StoreUnusable(f"{path} is damaged ({what}): restore it from a backup")
+
+
+def _check_schema(path: Path, db: sqlite3.Connection) -> None:
+    """Refuse a file whose tables are not those that this release has made."""
+    if (name := strange(db)) is not None:
+        raise StoreUnusable(f"{path} is damaged ({name} is not as it was made): restore it from a backup")
 
 
 def _advice(path: Path, problem: sqlite3.Error) -> str:

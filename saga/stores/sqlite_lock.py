@@ -20,13 +20,21 @@ class FileLock:
         self._path = path
         self._name = beside(path, ".lock")
         self._fd = -1
+        #: What its last holder has noted, "" for nothing.
+        self.left = ""
 
     def acquire(self) -> None:
         """Take the lock; raises :class:`~saga.errors.StoreUnusable` when another process has it."""
         while self._fd < 0:
             self._fd = self._locked()
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        self.left = _read(self._fd).partition("\n")[2].partition("\n")[0]
+        self.note(self.left)
+
+    def note(self, what: str) -> None:
+        """Note one line for the next holder, in the place of the last; "" for none."""
+        said = f"{os.getpid()}\n{what}\n" if what else f"{os.getpid()}\n"
+        os.pwrite(self._fd, said.encode(), 0)
+        os.ftruncate(self._fd, len(said))
 
     def _locked(self) -> int:
         """Return the lock file, locked; -1 when its holder removed it while it was being opened."""
@@ -36,7 +44,7 @@ class FileLock:
             if _identity(self._name) == _identity(fd):
                 return fd
         except BlockingIOError:
-            holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            holder = _read(fd).partition("\n")[0].strip() or "unknown"
             os.close(fd)
             raise StoreUnusable(
                 f"{self._path} is in use by another coordinator (process {holder}): stop that one first, or "
@@ -55,10 +63,17 @@ class FileLock:
             self._fd = -1
 
     def withdraw(self) -> None:
-        """Let go of the lock and remove its file, which a store that was not opened has no use for."""
-        if self._fd >= 0 and _identity(self._name) == _identity(self._fd):
+        """Let go of the lock and remove its file, unless its last holder has noted something in it.
+
+        A store that was not opened has no other use for it.
+        """
+        if not self.left and self._fd >= 0 and _identity(self._name) == _identity(self._fd):
             self._name.unlink()
         self.release()
+
+
+def _read(fd: int) -> str:
+    return os.pread(fd, 256, 0).decode("ascii", "replace")
 
 
 class Names:

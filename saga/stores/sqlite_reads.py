@@ -17,11 +17,13 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from saga.errors import StoreUnavailable
-from saga.ports.stored import Listed, Message, NodeRow, Query, Record, StoredDefinition, Summary
+from saga.ports.stored import DAMAGED, Listed, Message, NodeRow, Query, Record, StoredDefinition, Summary
+from saga.stores import sqlite_sums
 from saga.stores.sqlite_file import connect_reader
 
 T = TypeVar("T")
@@ -88,7 +90,7 @@ class Readers:
 
 # definitions
 
-_DEFINITION = """SELECT d.name, d.version, d.document, d.created_at, r.name IS NOT NULL
+_DEFINITION = """SELECT d.name, d.version, d.document, d.created_at, r.name IS NOT NULL, d.sum
     FROM definitions d LEFT JOIN retired r ON r.name = d.name"""
 
 
@@ -116,8 +118,9 @@ def versions(db: sqlite3.Connection, name: str) -> list[StoredDefinition]:
     return [_stored(row) for row in rows.fetchall()]
 
 
-def _stored(row: tuple[str, int, bytes, float, int]) -> StoredDefinition:
-    name, version, document, created_at, deleted = row
+def _stored(row: tuple[str, int, bytes, float, int, int | None]) -> StoredDefinition:
+    name, version, written, created_at, deleted, kept = row
+    document = sqlite_sums.document_or_damaged(version, written, kept)
     return StoredDefinition(
         name=name, version=version, document=document, created_at=created_at, deleted=bool(deleted)
     )
@@ -126,8 +129,8 @@ def _stored(row: tuple[str, int, bytes, float, int]) -> StoredDefinition:
 # one saga
 
 _LISTED = """started_at, id, owner, fence, status, late, definition, version, updated_at, ended_at,
-    labels, body"""
-_RECORD = f"SELECT start_key, fingerprint, format, inbox, {_LISTED} FROM sagas WHERE id = ?"
+    labels, body, sum"""
+_RECORD = f"SELECT start_key, fingerprint, format, inbox, seq, {_LISTED} FROM sagas WHERE id = ?"
 
 
 def load(db: sqlite3.Connection, saga_id: str) -> Record | None:
@@ -141,7 +144,7 @@ def record(db: sqlite3.Connection, saga_id: str) -> Record | None:
     row = db.execute(_RECORD, (saga_id,)).fetchone()
     if row is None:
         return None
-    (start_key, fingerprint, version, inbox), head = row[:4], _listed(row[4:])
+    (start_key, fingerprint, version, inbox, seq), head = row[:5], _listed(row[5:])
     return Record(
         id=head.id,
         start_key=start_key,
@@ -150,26 +153,40 @@ def record(db: sqlite3.Connection, saga_id: str) -> Record | None:
         fence=head.fence,
         format=version,
         summary=head.summary,
-        entries=entries(db, saga_id),
+        entries=entries(db, saga_id, seq),
         messages=tuple(messages(db, saga_id)) if inbox else (),
     )
 
 
-def entries(db: sqlite3.Connection, saga_id: str) -> tuple[bytes, ...]:
-    """Return the journal."""
-    rows = db.execute("SELECT entry FROM entries WHERE saga_id = ? ORDER BY seq", (saga_id,))
-    return tuple([entry for (entry,) in rows.fetchall()])
+_JOURNAL = "SELECT seq, entry, sum FROM entries WHERE saga_id = ? ORDER BY seq"
+
+
+def entries(db: sqlite3.Connection, saga_id: str, last: int) -> tuple[bytes, ...]:
+    """Return the journal, ``last`` being the number of its last entry.
+
+    In the place of an entry that is not what was written, or is not there, stands :data:`~saga.ports.stored.DAMAGED`.
+    """
+    rows = db.execute(_JOURNAL, (saga_id,)).fetchall()
+    found = [sqlite_sums.entry_or_damaged(*row) for row in rows]
+    if [row[0] for row in rows] != list(range(1, len(rows) + 1)) or len(rows) != last:
+        first = next((at for at, row in enumerate(rows) if row[0] != at + 1), min(len(rows), last))
+        found[first:] = [DAMAGED]
+    return tuple(found)
 
 
 def messages(db: sqlite3.Connection, saga_id: str) -> list[Message]:
     """Return the unfolded messages in the order they came."""
     rows = db.execute(
-        "SELECT id, kind, body, sender, at, about FROM inbox WHERE saga_id = ? ORDER BY place", (saga_id,)
+        "SELECT sum, id, kind, body, sender, at, about FROM inbox WHERE saga_id = ? ORDER BY place",
+        (saga_id,),
     )
-    return [
-        Message(id=key, kind=kind, body=body, by=sender, at=at, about=about)
-        for key, kind, body, sender, at, about in rows.fetchall()
-    ]
+    return [_message(row) for row in rows.fetchall()]
+
+
+def _message(row: tuple[int | None, str, str, bytes, str, float, str | None]) -> Message:
+    kept, key, kind, body, sender, at, about = row
+    message = Message(id=key, kind=kind, body=body, by=sender, at=at, about=about)
+    return message if sqlite_sums.is_message(message, kept) else replace(message, body=DAMAGED)
 
 
 # many sagas
@@ -198,7 +215,10 @@ def _page(query: Query, status: str | None) -> tuple[str, tuple[object, ...]]:
 
 
 def _listed(row: tuple[Any, ...]) -> Listed:
-    started_at, key, owner, fence, status, late, definition, version, updated_at, ended_at, labels, body = row
+    started_at, key, owner, fence, status, late, definition, version, updated_at, ended_at, *shown = row
+    labels, body, kept = shown
+    if kept is not None and not sqlite_sums.is_head(labels, body, kept):
+        labels, body = "{}", DAMAGED
     summary = Summary(
         status=status,
         late=bool(late),

@@ -73,8 +73,16 @@ _THIRD = (
     "CREATE INDEX sagas_called ON sagas (format, due_at, id) WHERE owner IS NULL AND inbox > 0",
 )
 
+# A checksum of each payload, see saga.stores.sqlite_sums; NULL where a release before this one wrote it.
+_FOURTH = (
+    "ALTER TABLE sagas ADD COLUMN sum INTEGER",
+    "ALTER TABLE entries ADD COLUMN sum INTEGER",
+    "ALTER TABLE inbox ADD COLUMN sum INTEGER",
+    "ALTER TABLE definitions ADD COLUMN sum INTEGER",
+)
+
 #: Statements that lead from each format to the next; the first make format 1 of an empty file.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD, _FOURTH)
 
 #: The format this release reads and writes.
 FORMAT = len(MIGRATIONS)
@@ -90,3 +98,18 @@ def migrate(db: sqlite3.Connection) -> None:
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     db.execute(f"PRAGMA user_version = {FORMAT}")
     db.execute("COMMIT")
+
+
+def strange(db: sqlite3.Connection) -> str | None:
+    """Return what in the file is not as :func:`migrate` makes it, None when all is; what is there besides is no matter."""
+    model = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        migrate(model)
+        made = dict(model.execute(_MADE).fetchall())
+    finally:
+        model.close()
+    found = dict(db.execute(_MADE).fetchall())
+    return next((name for name, statement in made.items() if found.get(name) != statement), None)
+
+
+_MADE = "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL"

@@ -28,6 +28,7 @@ from saga.stores.sqlite_bulk import do
 from saga.stores.sqlite_errors import FATAL, PASSING, primary, stopped, unwritten
 from saga.stores.sqlite_file import BUSY_SECONDS
 from saga.stores.sqlite_lock import Names
+from saga.stores.sqlite_mark import LogMark
 from saga.stores.sqlite_queue import Write, WriteQueue
 
 T = TypeVar("T")
@@ -60,6 +61,7 @@ class Writer:
         *,
         path: Path,
         counters: Counters,
+        mark: LogMark,
         begin: Callable[[], sqlite3.Connection],
         end: End,
     ) -> None:
@@ -71,6 +73,7 @@ class Writer:
         self._file = path
         self._log = path.with_name(path.name + "-wal")
         self._counters = counters
+        self._mark = mark
         self._begin = begin
         self._end = end
         self._loop = asyncio.get_running_loop()
@@ -201,7 +204,9 @@ class Writer:
         if self._short:
             self._short = False
             log.warning("the store can be written again")
-        self._counters.commits += changes > 0
+        if changes:
+            self._counters.commits += 1
+            self._mark.commit()
         for write in batch:
             if write.error is None and write.counted == "appends":
                 self._counters.appends += 1
@@ -247,11 +252,15 @@ class Writer:
         long = self._log.stat().st_size > LOG_BYTES
         mode = "TRUNCATE" if idle or long else "PASSIVE"
         self._pages = 0
+        if mode == "TRUNCATE":
+            self._mark.clear()
         try:
             db.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000 * long:.0f}")
-            (busy, _, _) = db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+            busy, logged, copied = db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
             db.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
             self._dirty = bool(busy) or mode == "PASSIVE"
+            if logged == copied:  # the log may begin anew, and nobody needs it
+                self._mark.clear()
         except sqlite3.Error as problem:
             if primary(problem) in PASSING:
                 self._warn(problem)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from saga.errors import LeaseLost, MessagesWaiting
@@ -27,6 +27,7 @@ from saga.ports.stored import (
     StoredDefinition,
     Summary,
 )
+from saga.stores import sqlite_sums
 from saga.stores.sqlite_reads import definition, known, record
 
 # definitions
@@ -40,7 +41,10 @@ def put_definition(
     if latest is not None and not latest.deleted and latest.document == document:
         return latest, False
     version = 1 if latest is None else latest.version + 1
-    db.execute("INSERT INTO definitions VALUES (?, ?, ?, ?)", (name, version, document, at))
+    db.execute(
+        "INSERT INTO definitions VALUES (?, ?, ?, ?, ?)",
+        (name, version, document, at, sqlite_sums.of_document(version, document)),
+    )
     db.execute("DELETE FROM retired WHERE name = ?", (name,))
     return StoredDefinition(name=name, version=version, document=document, created_at=at), True
 
@@ -60,13 +64,13 @@ def delete_definition(db: sqlite3.Connection, name: str) -> bool:
 SAGA_COLUMNS = (
     *("id", "owner", "held_by", "fence", "seq", "due_at", "status", "definition", "version"),
     *("started_at", "updated_at", "ended_at", "late"),
-    *("format", "start_key", "fingerprint", "labels", "body"),
+    *("format", "start_key", "fingerprint", "labels", "body", "sum"),
 )
 _INSERT = f"""INSERT INTO sagas ({", ".join(SAGA_COLUMNS)})
     VALUES ({", ".join("?" * len(SAGA_COLUMNS))}) ON CONFLICT (id) DO NOTHING"""
 _EXISTING = "SELECT id, start_key, fingerprint FROM sagas WHERE id = ?"
 _ROWS = 8
-_ENTRIES = ["INSERT INTO entries VALUES " + ", ".join(["(?, ?, ?)"] * rows) for rows in range(_ROWS + 1)]
+_ENTRIES = ["INSERT INTO entries VALUES " + ", ".join(["(?, ?, ?, ?)"] * rows) for rows in range(_ROWS + 1)]
 
 
 def start(db: sqlite3.Connection, saga: NewSaga) -> Existing | None:
@@ -85,18 +89,24 @@ def saga_row(saga: NewSaga) -> tuple[object, ...]:
     held = (saga.owner, saga.owner, fence, len(saga.entries), saga.wake_at)
     what = (summary.status, summary.definition, summary.version)
     when = (summary.started_at, summary.updated_at, summary.ended_at, summary.late)
-    rest = (saga.format, saga.start_key, saga.fingerprint, labels_text(summary.labels), summary.body)
+    rest = (saga.format, saga.start_key, saga.fingerprint, *shown(summary))
     return (saga.id, *held, *what, *when, *rest)
+
+
+def shown(summary: Summary) -> tuple[str, bytes, int]:
+    """Return what lists show of a saga, and its checksum."""
+    labels = labels_text(summary.labels)
+    return labels, summary.body, sqlite_sums.of_head(labels, summary.body)
 
 
 # Most appends move a saga on and change nothing a list is sorted by. One statement finds that out and does
 # it, and touches few indexes: SQLite rewrites the index entries of every column that is set, changed or not.
-_MOVE = """UPDATE sagas SET seq = ?, due_at = ?, updated_at = ?, ended_at = ?, late = ?, labels = ?, body = ?
-    WHERE id = ? AND owner = ? AND fence = ? AND seq = ? AND inbox = 0
+_MOVE = """UPDATE sagas SET seq = ?, due_at = ?, updated_at = ?, ended_at = ?, late = ?, labels = ?, body = ?,
+    sum = ? WHERE id = ? AND owner = ? AND fence = ? AND seq = ? AND inbox = 0
     AND status = ? AND definition = ? AND version = ? AND started_at = ?"""
 _HEAD = "SELECT owner, fence, seq, inbox, n FROM sagas WHERE id = ?"
 _SHIFT = """UPDATE sagas SET seq = ?, due_at = ?, updated_at = ?, ended_at = ?, late = ?, labels = ?, body = ?,
-    owner = ?, fence = ?, inbox = ?, status = ?, definition = ?, version = ?, started_at = ? WHERE n = ?"""
+    sum = ?, owner = ?, fence = ?, inbox = ?, status = ?, definition = ?, version = ?, started_at = ? WHERE n = ?"""
 
 
 def append(db: sqlite3.Connection, lease: Lease, batch: Append) -> Lease:
@@ -134,8 +144,7 @@ def _shift(db: sqlite3.Connection, lease: Lease, batch: Append) -> None:
 
 def _moved(lease: Lease, batch: Append, due_at: float | None) -> tuple[object, ...]:
     summary, seq = batch.summary, lease.seq + len(batch.entries)
-    labels = labels_text(summary.labels)
-    return seq, due_at, summary.updated_at, summary.ended_at, summary.late, labels, summary.body
+    return seq, due_at, summary.updated_at, summary.ended_at, summary.late, *shown(summary)
 
 
 def _sorted_by(summary: Summary) -> tuple[object, ...]:
@@ -145,8 +154,14 @@ def _sorted_by(summary: Summary) -> tuple[object, ...]:
 def _add_entries(db: sqlite3.Connection, saga_id: str, seq: int, added: Sequence[bytes]) -> None:
     """Insert a few rows with one statement: each statement is a wait for the interpreter's lock."""
     for at in range(0, len(added), _ROWS):
-        rows = [(saga_id, seq + at + place, entry) for place, entry in enumerate(added[at : at + _ROWS], 1)]
+        rows = list(numbered(saga_id, seq + at, added[at : at + _ROWS]))
         db.execute(_ENTRIES[len(rows)], tuple(chain.from_iterable(rows)))
+
+
+def numbered(saga_id: str, seq: int, added: Iterable[bytes]) -> Iterator[tuple[object, ...]]:
+    """Return rows for entries that follow the one with this number."""
+    for place, entry in enumerate(added, seq + 1):
+        yield saga_id, place, entry, sqlite_sums.of_entry(place, entry)
 
 
 def _fold(db: sqlite3.Connection, saga_id: str, batch: Append) -> list[float]:
@@ -177,7 +192,7 @@ def labels_text(labels: Mapping[str, str | float | int | bool]) -> str:
 
 # claiming
 
-_CLAIMABLE = "SELECT n, id, due_at, fence, held_by, risk, owner, format FROM sagas "
+_CLAIMABLE = "SELECT n, id, due_at, fence, held_by, risk, owner, format, seq FROM sagas "
 _FREE = _CLAIMABLE + "WHERE owner IS NULL AND format = ? AND "
 _DUE = _FREE + "due_at <= ? ORDER BY due_at, id LIMIT ?"
 _NEW = _FREE + "fence = 0 AND due_at <= ? ORDER BY due_at, id LIMIT ?"
@@ -185,7 +200,7 @@ _CALLED = _FREE + "inbox > 0 AND due_at > ? ORDER BY due_at, id LIMIT ?"
 _GIVE = "UPDATE sagas SET owner = ?, held_by = ?, fence = ? WHERE n = ?"
 
 #: The columns of ``_CLAIMABLE``.
-_Row = tuple[int, str, float | None, int, str | None, int, str | None, int]
+_Row = tuple[int, str, float | None, int, str | None, int, str | None, int, int]
 
 
 def claim(
@@ -232,12 +247,12 @@ def put_back(db: sqlite3.Connection, leases: Sequence[Lease]) -> None:
 
 
 def _give(db: sqlite3.Connection, row: _Row, node: str) -> Claimed:
-    n, saga_id, _, fence, held_by, risk, *_ = row
+    n, saga_id, _, fence, held_by, risk, _, _, seq = row
     fence += held_by != node
     db.execute(_GIVE, (node, node, fence, n))
     given = record(db, saga_id)
     assert given is not None  # noqa: S101 - its row was just changed
-    lease = Lease(saga_id=saga_id, node=node, fence=fence, seq=len(given.entries))
+    lease = Lease(saga_id=saga_id, node=node, fence=fence, seq=seq)
     return Claimed(lease=lease, record=given, risk=risk)
 
 
@@ -245,7 +260,7 @@ def _give(db: sqlite3.Connection, row: _Row, node: str) -> Claimed:
 
 _TO = """SELECT n, owner, inbox, EXISTS (SELECT 1 FROM seen WHERE saga_id = sagas.id AND seen.id = ?)
     FROM sagas WHERE id = ?"""
-_PUT = """INSERT INTO inbox SELECT ?, coalesce(max(place), 0) + 1, ?, ?, ?, ?, ?, ?
+_PUT = """INSERT INTO inbox SELECT ?, coalesce(max(place), 0) + 1, ?, ?, ?, ?, ?, ?, ?
     FROM inbox WHERE saga_id = ?"""
 _CALL = "UPDATE sagas SET inbox = inbox + 1, due_at = min(coalesce(due_at, ?), ?) WHERE n = ?"
 
@@ -262,7 +277,7 @@ def deliver(db: sqlite3.Connection, saga_id: str, message: Message) -> Delivered
         return Delivered(result="full", owner=owner)
     db.execute("INSERT INTO seen VALUES (?, ?)", (saga_id, message.id))
     what = (message.id, message.kind, message.body, message.by, message.at, message.about)
-    db.execute(_PUT, (saga_id, *what, saga_id))
+    db.execute(_PUT, (saga_id, *what, sqlite_sums.of_message(message), saga_id))
     called = message.at - AT_ONCE
     db.execute(_CALL, (called, called, n))
     return Delivered(result="new", owner=owner)

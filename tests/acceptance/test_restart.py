@@ -75,7 +75,8 @@ async def test_every_unfinished_saga_is_resumed_and_a_poisoned_one_stops_none(tm
     await server.ended()
     with sqlite3.connect(store) as connection:
         connection.execute(
-            "UPDATE entries SET entry = ? WHERE saga_id = 's7' AND seq = 1", (b'{"kind":"from_2031"}',)
+            "UPDATE entries SET entry = ?, sum = NULL WHERE saga_id = 's7' AND seq = 1",
+            (b'{"kind":"from_2031"}',),
         )
     connection.close()
 

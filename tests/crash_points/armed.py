@@ -159,8 +159,13 @@ def _arm_timers(trap: Trap) -> None:
 def _arm_statements(trap: Trap) -> None:
     connect = sqlite3.connect
 
-    def armed(*args: Any, factory: type[sqlite3.Connection] = sqlite3.Connection, **named: Any) -> Any:
-        return connect(*args, factory=_Armed if factory is sqlite3.Connection else factory, **named)
+    def armed(
+        where: Any, *args: Any, factory: type[sqlite3.Connection] = sqlite3.Connection, **named: Any
+    ) -> Any:
+        plain = (
+            factory is sqlite3.Connection and where != ":memory:"
+        )  # what is in memory dies with everything
+        return connect(where, *args, factory=_Armed if plain else factory, **named)
 
     _Armed.trap = trap
     sqlite3.connect = armed  # type: ignore[assignment]

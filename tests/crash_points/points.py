@@ -35,6 +35,8 @@ FILE_STEPS: Final = ("_fill", "_sync", "rename")
 UNREACHED: Final = {
     "store.failed after": "the store's disk has failed by then",
     "sql sqlite_writer._undo": "a statement has failed before, as only a failing disk or an odd value makes it",
+    "sql sqlite_file.close_unwritten": "the file is refused, or its disk has failed by then",
+    "sql sqlite_schema.strange#1": "of a model in memory",
     "sql sqlite_writes.put_back": "a claim is cancelled only when the process is being stopped",
 }
 

@@ -110,7 +110,9 @@ async def damage(api: Served, saga_id: str, seq: int, body: bytes) -> None:
     assert isinstance(store, SqliteStore)
     db = sqlite3.connect(store._path)
     with db:
-        db.execute("UPDATE entries SET entry = ? WHERE saga_id = ? AND seq = ?", (body, saga_id, seq))
+        db.execute(
+            "UPDATE entries SET entry = ?, sum = NULL WHERE saga_id = ? AND seq = ?", (body, saga_id, seq)
+        )
     db.close()
 
 
