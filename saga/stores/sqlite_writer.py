@@ -252,15 +252,17 @@ class Writer:
         long = self._log.stat().st_size > LOG_BYTES
         mode = "TRUNCATE" if idle or long else "PASSIVE"
         self._pages = 0
-        if mode == "TRUNCATE":
-            self._mark.clear()
         try:
+            if mode == "TRUNCATE":
+                self._mark.clear()
             db.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000 * long:.0f}")
             busy, logged, copied = db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
             db.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
             self._dirty = bool(busy) or mode == "PASSIVE"
             if logged == copied:  # the log may begin anew, and nobody needs it
                 self._mark.clear()
+        except OSError as problem:  # the note says more than is needed, and so the log has to stay
+            self._warn(problem)
         except sqlite3.Error as problem:
             if primary(problem) in PASSING:
                 self._warn(problem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import math
 import shutil
 import sqlite3
@@ -19,6 +20,7 @@ from saga.ports.stored import Query
 from saga.stores import sqlite_queue, sqlite_reads, sqlite_writer
 from saga.stores.ranks import Rank
 from saga.stores.sqlite import SqliteStore
+from saga.stores.sqlite_lock import FileLock
 from tests.contract.values import NODE, batch, message, new_saga, owned_saga
 from tests.doubles_sqlite import Broken, Hold, ask, opened
 
@@ -37,6 +39,26 @@ def _whole() -> Iterator[None]:
     Broken.faults, Broken.asked = {}, []
     yield
     Broken.faults, Broken.asked = {}, []
+
+
+async def test_a_note_that_has_no_room_stops_no_writer(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full for the note beside the file costs the copying of the log, and comes back."""
+    monkeypatch.setattr(sqlite_writer, "CHECKPOINT_PAGES", 1)
+    noted = FileLock.note
+    full = OSError(errno.ENOSPC, "No space left on device")
+    async with opened(path) as store:
+
+        def note(_lock: FileLock, _what: str) -> None:
+            raise full
+
+        monkeypatch.setattr(FileLock, "note", note)
+        for number in range(3):
+            await store.start(new_saga(f"s{number}"))
+        monkeypatch.setattr(FileLock, "note", noted)
+        await store.start(new_saga("s3"))
+        assert await store.load("s0") is not None
+    async with opened(path) as store:
+        assert len(await store.list(Query())) == 4
 
 
 @pytest.mark.parametrize("done", [False, True])
