@@ -364,7 +364,7 @@ async def test_connecting_has_a_limit_of_its_own(
         url = f"http://127.0.0.1:{full.getsockname()[1]}/"
         answer = await invoker.invoke(an_invocation(url, timeout=77.7))
     assert answer == NotSent(detail="no connection in time")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
 
 
 async def test_plain_text_where_tls_belongs_is_certain(invoker: HttpInvoker, hostile: HostileProcess) -> None:
@@ -469,7 +469,7 @@ async def test_an_answer_that_does_not_come_in_time_is_none(
     began = time.monotonic()
     answer = await invoker.invoke(an_invocation(hostile.url(path), timeout=0.2))
     assert answer == NoAnswer(detail="no answer in time")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
 
 
 async def test_a_participant_that_accepts_and_reads_nothing_leaves_doubt(

@@ -209,12 +209,13 @@ async def test_the_standard_variables_are_honoured(monkeypatch: pytest.MonkeyPat
 @pytest.mark.slow
 async def test_the_timeout_is_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the specification has it; the SDK alone would wait for a minute and a half here."""
+    monkeypatch.setattr("saga.telemetry.GRACE", 60.0)
     with OtlpSink("hang") as sink:
         telemetry = exporting(monkeypatch, sink, OTEL_EXPORTER_OTLP_TIMEOUT="100")
         telemetry.taken_over(trip())
         begun = monotonic()
         await telemetry.close()
-        assert monotonic() - begun < 0.7
+        assert monotonic() - begun < 10.0  # about 0.1
     assert telemetry.counters.failed == 5
 
 
@@ -269,7 +270,7 @@ async def test_a_broken_collector_costs_spans_and_nothing_else(
         await telemetry.close()
         closed = monotonic() - begun
     assert recorded < 2.0  # 5,000 spans; about 0.1 s
-    assert closed < 1.5
+    assert closed < 5.0  # about 0.8; the export's own timeout is ten
     counters = telemetry.counters
     assert counters.exported == 0
     assert counters.lost == 5_000
