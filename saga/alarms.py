@@ -6,8 +6,8 @@ import asyncio
 import heapq
 from collections.abc import Callable
 
-from saga.engine import Run
 from saga.ports.clock import Clock
+from saga.runs import Run
 
 
 class Alarms:

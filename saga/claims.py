@@ -15,12 +15,13 @@ from saga.core.encoding import encode, read
 from saga.core.entries import FORMAT, Entry
 from saga.core.journal import evolve, replay
 from saga.core.state import SagaState
-from saga.engine import Engine, Run, TakenOver
+from saga.engine import Engine
 from saga.errors import LeaseLost, MessagesWaiting, StoreError, StoreUnknown, UnreadableJournal
 from saga.ports.clock import Clock
 from saga.ports.store import Store
 from saga.ports.stored import ORPHANED, POISON, SUSPECT, Append, Claimed, Summary
 from saga.ports.telemetry import Telemetry
+from saga.runs import Run, TakenOver
 
 log = logging.getLogger(__name__)
 

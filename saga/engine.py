@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 from typing import ParamSpec, TypeAlias, TypeVar
 
@@ -25,7 +25,6 @@ from saga.core.encoding import encode
 from saga.core.entries import Entry
 from saga.core.journal import evolve
 from saga.core.messages import fold
-from saga.core.outcomes import Outcome
 from saga.core.settlement import lost, settle
 from saga.core.state import SagaState, StepState
 from saga.core.statuses import Status
@@ -36,75 +35,12 @@ from saga.ports.clock import Clock
 from saga.ports.store import Store
 from saga.ports.stored import Append, Lease, Message, Record
 from saga.ports.telemetry import Telemetry
+from saga.runs import Arrived, Event, PollDue, Run, Turn
 
 log = logging.getLogger(__name__)
 
 #: A saga that is due later than this many seconds from now is put down: it costs storage, not memory.
 KEEP = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrived:
-    """The outcome of an attempt (its number), or of a poll (None)."""
-
-    step: str
-    phase: Phase
-    attempt: int | None
-    outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TakenOver:
-    """The saga was claimed: what its last owner had open is in doubt."""
-
-
-Event: TypeAlias = Arrived | TakenOver
-
-
-@dataclass(slots=True, eq=False)
-class Run:
-    """A saga in memory: what its owner knows of it."""
-
-    lease: Lease
-    definition: SagaDefinition
-    state: SagaState
-    #: What has arrived and is not in the journal.
-    events: list[Event] = field(default_factory=list)
-    #: Messages may wait in the inbox.
-    inbox: bool = False
-    #: Requests and polls on the wire.
-    in_flight: int = 0
-    #: When each pending invocation was last asked for its outcome; ``inf`` while it is being asked.
-    polled: dict[tuple[str, Phase], float] = field(default_factory=dict)
-    #: A turn is under way; another is wanted after it.
-    turning: bool = False
-    again: bool = False
-    #: This node does not own it any more.
-    gone: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PollDue:
-    """A pending invocation whose outcome is to be asked for."""
-
-    step: str
-    phase: Phase
-    location: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
-    """What a turn allows."""
-
-    #: Intents that are durable: send these.
-    invocations: Sequence[Invoke]
-    polls: Sequence[PollDue]
-    #: When to have another turn, None when only an event calls for one.
-    wake_at: float | None
-    #: Invocations that were due and found no free place.
-    held_back: int
-    #: The saga was put down or has ended: this node holds it no more.
-    released: bool
 
 
 @dataclass(slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from saga.engine import Run
+from saga.runs import Run
 
 
 class Slots:

@@ -16,7 +16,7 @@ from saga.core.decider import Invoke
 from saga.core.entries import FORMAT
 from saga.core.outcomes import Outcome, Uncertain
 from saga.core.state import SagaState
-from saga.engine import Arrived, Engine, PollDue, Run, Turn
+from saga.engine import Engine
 from saga.errors import LeaseLost
 from saga.language.model import SagaDefinition
 from saga.membership import Membership
@@ -24,6 +24,7 @@ from saga.ports.clock import Clock
 from saga.ports.store import Store
 from saga.ports.stored import Claimed, Lease
 from saga.ports.telemetry import Telemetry
+from saga.runs import Arrived, PollDue, Run, Turn
 from saga.sender import Sender
 from saga.slots import Slots
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from saga.core.entries import FORMAT
-from saga.engine import Run
 from saga.errors import StoreUnavailable
 from saga.membership import Membership
 from saga.ports.stored import Message, NodeRow
+from saga.runs import Run
 from saga.stores.memory import MemoryStore
 from saga.worker import Limits
 from tests.doubles import Coordinator, ScriptedInvoker, VirtualClock, said, settle_down
