@@ -6,11 +6,12 @@ asks it, and closed last; the worker last, because it begins to send as soon as 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,7 @@ from saga.api.routes import add_routes
 from saga.catalogue import Catalogue
 from saga.clock import SystemClock
 from saga.core.entries import FORMAT
+from saga.errors import StoreUnavailable, StoreUnknown
 from saga.folder import store_folder
 from saga.intake import Intake
 from saga.invoker import HttpInvoker
@@ -43,6 +45,8 @@ log = logging.getLogger(__name__)
 
 #: Bytes of the key that callbacks are proved with.
 _KEY_BYTES: Final = 32
+#: Seconds between two looks for a store that is away at the start.
+_LOOK_AGAIN: Final = 1.0
 
 
 def build_app(
@@ -66,6 +70,7 @@ def build_app(
     app[keys.STORE] = store
     app[keys.CATALOGUE] = catalogue
     app[keys.READINESS] = keys.Readiness()
+    app[keys.AWAY] = asyncio.Event()
     app[keys.INVOKER] = invoker or HttpInvoker()
     app[keys.TELEMETRY] = telemetry or NoTelemetry()
     app.cleanup_ctx.extend([_store, _invoker, _telemetry, _worker])
@@ -97,20 +102,47 @@ async def drain(app: web.Application, grace: float) -> None:
 
 async def _store(app: web.Application) -> AsyncIterator[None]:
     store = app[keys.STORE]
-    await store.open()
     try:
+        await _once_it_is_there(app, _opened(app))
+        yield
+    finally:
+        await store.close()
+
+
+def _opened(app: web.Application) -> Callable[[], Awaitable[None]]:
+    """Return what opens the store and reads what the coordinator needs of it; doing it twice changes nothing."""
+    store, folder = app[keys.STORE], app[keys.SETTINGS].definitions
+
+    async def opened() -> None:
+        await store.open()
         if newer := await store.newer(FORMAT):
             log.warning(
                 "%d sagas are left alone: their journals have a newer format than this release knows, and a later "
                 "release has to run them", newer,
             )  # fmt: skip
         app[keys.CALLBACK_KEY] = await store.secret("callback", secrets.token_bytes(_KEY_BYTES))
-        folder = app[keys.SETTINGS].definitions
         if folder is not None:
             await store_folder(app[keys.CATALOGUE], folder)
-        yield
-    finally:
-        await store.close()
+
+    return opened
+
+
+async def _once_it_is_there(app: web.Application, work: Callable[[], Awaitable[None]]) -> None:
+    """Do what needs the store, which may be away: then wait for it, and say so, as long as it takes."""
+    clock, readiness = app[keys.CLOCK], app[keys.READINESS]
+    began, away = clock.monotonic(), False
+    while True:
+        try:
+            await work()
+            break
+        except (StoreUnavailable, StoreUnknown) as problem:
+            away, readiness.reason = True, f"it waits for its store: {problem}"
+            app[keys.AWAY].set()
+            log.warning("the coordinator is not ready, and waits for its store: %s", problem)
+            await clock.sleep(_LOOK_AGAIN)
+    if away:
+        readiness.reason = "it is starting"
+        log.info("the store is there, after %.0f s", clock.monotonic() - began)
 
 
 async def _invoker(app: web.Application) -> AsyncIterator[None]:
@@ -146,7 +178,7 @@ async def _worker(app: web.Application) -> AsyncIterator[None]:
     app[keys.WORKER] = worker
     app[keys.INTAKE] = Intake(store, worker, clock, telemetry)
     app[keys.POST] = Post(store, catalogue, worker, clock)
-    await worker.start()
+    await _once_it_is_there(app, worker.start)
     app[keys.READINESS].reason = None
     try:
         yield

@@ -25,6 +25,7 @@ from aiohttp import web
 from saga import logs
 from saga.api import keys
 from saga.api.runner import Runner
+from saga.api.waiting import waiting_room
 from saga.app import build_app, drain
 from saga.errors import CannotListen, SettingsInvalid, StoreUnusable
 from saga.loops import loop_factory
@@ -93,13 +94,44 @@ async def serve(settings: Settings) -> int:
     runner = Runner(app, access_log=None, shutdown_timeout=_LAST_ANSWERS)
     stop = _stop_signals()
     try:
-        await runner.setup()
+        if not await _open(runner, listener, settings, tls, stop):
+            return OK
         await _listen(runner, listener, settings, tls)
         print(f"saga: listening on {settings.address}", flush=True)  # noqa: T201 - for whoever started it
         return await until_stopped(app, stop)
     finally:
         await runner.cleanup()
         listener.close()
+
+
+async def _open(
+    runner: web.AppRunner,
+    listener: socket.socket,
+    settings: Settings,
+    tls: ssl.SSLContext | None,
+    stop: asyncio.Event,
+) -> bool:
+    """Open the coordinator; while its store is away, answer that. False when it is stopped before it is open."""
+    opening = asyncio.ensure_future(runner.setup())
+    stopped = asyncio.ensure_future(stop.wait())
+    away = asyncio.ensure_future(runner.app[keys.AWAY].wait())
+    room = Runner(waiting_room(runner.app), access_log=None, shutdown_timeout=_LAST_ANSWERS)
+    try:
+        await asyncio.wait({opening, stopped, away}, return_when=asyncio.FIRST_COMPLETED)
+        if not opening.done() and not stopped.done():
+            await room.setup()
+            # A copy of the socket: who connects while the room is being closed finds the coordinator behind it.
+            await _listen(room, listener.dup(), settings, tls)
+            log.info("listening on %s, to say that the store is away", settings.address)
+            await asyncio.wait({opening, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if opening.done():
+            await opening
+        return opening.done()
+    finally:
+        for each in (opening, stopped, away):
+            each.cancel()
+        await asyncio.gather(opening, stopped, away, return_exceptions=True)
+        await room.cleanup()
 
 
 def _reachable(settings: Settings) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,5 +37,7 @@ TELEMETRY: Final = web.AppKey("telemetry", Telemetry)
 INTAKE: Final = web.AppKey("intake", Intake)
 POST: Final = web.AppKey("post", Post)
 READINESS: Final = web.AppKey("readiness", Readiness)
+#: Set once the store has turned out to be away at the start.
+AWAY: Final = web.AppKey("away", asyncio.Event)
 #: Key of the callbacks' tokens and of the cursors of lists.
 CALLBACK_KEY: Final = web.AppKey("callback_key", bytes)

@@ -152,7 +152,11 @@ class Store(Definitions, Sagas, Nodes, Protocol):
     counters: Counters
 
     async def open(self) -> None:
-        """Make the store ready; raises :class:`~saga.errors.StoreUnusable` when a person has to act."""
+        """Make the store ready; what is open already stays so.
+
+        Raises :class:`~saga.errors.StoreUnusable` when a person has to act, and
+        :class:`~saga.errors.StoreUnavailable` when it is not there, but may come: then it can be opened again.
+        """
 
     async def close(self) -> None:
         """Let queued writes end and release everything; closing twice changes nothing."""

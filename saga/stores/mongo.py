@@ -52,8 +52,8 @@ class MongoStore:
     async def open(self) -> None:
         """Connect, and make what is not there.
 
-        Raises :class:`~saga.errors.StoreUnusable` when no server answers, when it lets nobody in, and for a
-        database of a newer format.
+        Raises :class:`~saga.errors.StoreUnusable` when it lets nobody in, and for a database of a newer format;
+        :class:`~saga.errors.StoreUnavailable` while no server answers.
         """
         if self._database is None:
             self._database = await Database.connect(self._address, self._driver, self.counters)

@@ -13,7 +13,7 @@ from saga.setting_texts import without_credentials
 from saga.stores import mongo_nodes
 from saga.stores.mongo_claims import Claims
 from saga.stores.mongo_documents import DEFINITION_INDEXES, FORMAT, SAGA_INDEXES, SEGMENT_INDEXES
-from saga.stores.mongo_driver import Client, Collection, Driver
+from saga.stores.mongo_driver import Client, Collection, Driver, NotLetIn, OtherIndex
 from saga.stores.mongo_segments import Heads
 from saga.stores.mongo_writer import Writer
 
@@ -50,7 +50,8 @@ class Database:
     async def connect(cls, address: str, driver: Driver, counters: Counters) -> Database:
         """Return the database, ready.
 
-        Raises :class:`~saga.errors.StoreUnusable` with what to do when it cannot be used.
+        Raises :class:`~saga.errors.StoreUnusable` with what to do when it cannot be used, and
+        :class:`~saga.errors.StoreUnavailable` while no server answers.
         """
         client = Client(address, driver, seconds=SECONDS, most=CONNECTIONS)
         beats = Client(address, driver, seconds=BEAT_SECONDS, most=BEAT_CONNECTIONS)
@@ -70,16 +71,10 @@ class Database:
         )
         try:
             await made._prepare()
-        except StoreUnusable:
+        except BaseException as problem:
             await made.close()
-            raise
-        except StoreError as problem:
-            await made.close()
-            raise StoreUnusable(
-                f"{without_credentials(address)} cannot be used: {problem}; start the server, or mend SAGA_STORE"
-            ) from problem
-        except BaseException:
-            await made.close()
+            if isinstance(problem, StoreError):
+                raise _refusal(problem, without_credentials(address)) from problem
             raise
         return made
 
@@ -119,7 +114,8 @@ class Database:
         await mongo_nodes.forget(self.nodes, self.sagas)
 
     async def _look_at_the_server(self) -> None:
-        hello = await self.clients[0].command("hello")
+        # By the client that is told soonest that nobody answers.
+        hello = await self.clients[1].command("hello")
         if not (hello.get("setName") or hello.get("msg") == "isdbgrid"):
             log.warning(
                 "the MongoDB server stands alone: good for development. It cannot be replaced when it fails, and "
@@ -141,3 +137,16 @@ class Database:
             self.segments.ensure(SEGMENT_INDEXES),
             self.definitions.ensure(DEFINITION_INDEXES),
         )
+
+
+def _refusal(problem: StoreError, address: str) -> StoreError:
+    """Return what is told of a database that could not be made ready: what a person has to mend, or that it is away."""
+    if isinstance(problem, StoreUnusable):
+        return problem
+    if isinstance(problem, NotLetIn):
+        return StoreUnusable(
+            f"{address} cannot be used: {problem}; mend user and password in SAGA_STORE, or what the user may do"
+        )
+    if isinstance(problem, OtherIndex):
+        return StoreUnusable(f"{address} cannot be used: {problem}; drop that index, and start again")
+    return StoreUnavailable(f"{address} cannot be used: {problem}; start the server, or mend SAGA_STORE")

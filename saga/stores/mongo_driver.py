@@ -43,7 +43,9 @@ Driver: TypeAlias = Literal["motor", "pymongo"]
 #: Threads Motor works with: a slow server must not take the last one from a heartbeat.
 _MOTOR_THREADS: Final = "64"
 #: Codes by which it says that it does not know or let in who asks, and so has done nothing.
-_NOT_LET_IN: Final = frozenset({13, 18})
+_NOT_LET_IN: Final = frozenset({13, 18, 8000})
+#: Codes for an index that is there under the same name or keys, and is another one.
+_OTHER_INDEX: Final = frozenset({67, 85, 86})
 
 
 class Client:
@@ -176,6 +178,14 @@ class Collection:
 # what errors mean
 
 
+class NotLetIn(StoreUnavailable):
+    """The server does not know who asks, or does not let him do this."""
+
+
+class OtherIndex(StoreError):
+    """Somebody has made an index of this name, or of these keys, that is another one."""
+
+
 class _TakenError(Exception):
     """The id is taken."""
 
@@ -209,7 +219,9 @@ def _meant(problem: PyMongoError, *, writing: bool) -> StoreError:
     if code in TOO_LARGE:
         return StoreError(f"the store cannot hold this: {said(problem)}")
     if code in _NOT_LET_IN:
-        return StoreUnavailable(f"the MongoDB server does not let this in: {said(problem)}")
+        return NotLetIn(f"the MongoDB server does not let this in: {said(problem)}")
+    if code in _OTHER_INDEX:
+        return OtherIndex(f"an index stands in the way: {said(problem)}")
     if writing:
         return StoreUnknown(f"the MongoDB server did not say whether it was written: {said(problem)}")
     return StoreUnavailable(f"the MongoDB server did not answer: {said(problem)}")
