@@ -1,4 +1,4 @@
-"""Parts of the documentation that are made from the code: ``python -m tests.generated`` writes them anew."""
+"""What of the documentation is made from the code: ``python -m tests.generated`` writes it anew."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from saga.language.normal import DEFAULTS
 from saga.settings import SETTINGS
+from tests import reference
 from tests.state_diagrams import saga_diagram
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,6 +52,14 @@ def filled(text: str) -> str:
     return text
 
 
+def pages() -> dict[Path, str]:
+    """Return the pages that are made from the code alone."""
+    return {ROOT / "docs" / "reference" / f"{name}.md": make() for name, make in reference.PAGES.items()}
+
+
 if __name__ == "__main__":
-    page = ROOT / "README.md"
-    page.write_text(filled(page.read_text()))
+    readme = ROOT / "README.md"
+    readme.write_text(filled(readme.read_text()))
+    for path, text in pages().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)

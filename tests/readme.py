@@ -1,6 +1,7 @@
 """Run the documentation's command blocks and compare what they print, ids and times masked.
 
-A copy of the project in an empty folder, a new environment, one shell: what a reader does, in the reader's order.
+A copy of the project in an empty folder, a new environment, one shell a page: what a reader does, in the reader's
+order. What a page has started is ended after it.
 Needs nothing but the standard library: ``python tests/readme.py [PAGE …]``; ``--print NAME`` shows one command.
 
 In a page, a block that begins with three backticks and ``console`` is run: lines that begin with ``$`` are commands,
@@ -9,6 +10,8 @@ the lines after them what they print (``…`` stands for any lines). A comment b
 - ``<!-- name: tests -->``: what ``--print`` finds; such a block is not run with the rest,
 - ``<!-- stays up -->``: the command is ended by SIGINT once it has printed what is shown, and has to end well,
 - ``<!-- not run: why -->``.
+
+A block of any language after ``<!-- file: PATH -->`` is written to that file.
 """
 
 from __future__ import annotations
@@ -26,8 +29,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md",)
-BLOCK = re.compile(r"(?:<!-- (?P<note>[^>]*?) -->\n+)?```console\n(?P<body>.*?)```", re.DOTALL)
+PAGES = ("README.md", "docs/tutorial.md", "docs/participant.md", "docs/parked.md")
+BLOCK = re.compile(
+    r"(?:<!-- (?P<note>[^>]*?) -->\n+)?^```(?P<language>\w+)\n(?P<body>.*?)^```", re.DOTALL | re.MULTILINE
+)
 
 #: What differs from run to run, and what is shown instead on both sides.
 MASKS = (
@@ -62,24 +67,30 @@ def main() -> int:
     parser.add_argument("pages", nargs="*", default=PAGES)
     parser.add_argument("--print", dest="name", help="print the command of that name, and end")
     options = parser.parse_args()
-    commands = [command for page in options.pages for command in read(ROOT / page)]
+    pages = [list(read(ROOT / page)) for page in options.pages]
     if options.name:
-        print(next(command.text for command in commands if command.note == f"name: {options.name}"))
+        named = (command for page in pages for command in page if command.note == f"name: {options.name}")
+        print(next(named).text)
         return 0
     with tempfile.TemporaryDirectory(prefix="readme-") as folder:
         home = Path(folder) / "project"
         copy(home)
-        return 1 if list(failures(commands, home)) else 0
+        return 1 if [failed for page in pages for failed in failures(page, home)] else 0
 
 
 def read(page: Path) -> Iterator[Command]:
-    """Yield the commands of a page."""
+    """Yield the commands of a page, and the files to be written, in the order of the page."""
     for block in BLOCK.finditer(page.read_text()):
+        note = (block["note"] or "").strip()
+        if note.startswith("file: "):
+            yield Command(page.name, block["body"], "", note)
+        if block["language"] != "console":
+            continue
         for part in re.split(r"^\$ ", block["body"], flags=re.MULTILINE)[1:]:
             lines = part.split("\n")
             count = next(index for index, line in enumerate(lines, 1) if not line.endswith("\\"))
             text, expected = "\n".join(lines[:count]), "\n".join(lines[count:])
-            yield Command(page.name, text, expected.strip("\n"), (block["note"] or "").strip())
+            yield Command(page.name, text, expected.strip("\n"), note)
 
 
 def copy(home: Path) -> None:
@@ -101,6 +112,9 @@ def failures(commands: list[Command], home: Path) -> Iterator[Command]:
         for command in commands:
             if command.note.startswith(("name:", "not run")):
                 continue
+            if command.note.startswith("file: "):
+                write(home / command.note.removeprefix("file: "), command.text)
+                continue
             print(f"$ {command.text}", flush=True)
             stays_up = command.note == "stays up"
             printed, code = run_until(command, home) if stays_up else shell.run(command.text)
@@ -109,6 +123,12 @@ def failures(commands: list[Command], home: Path) -> Iterator[Command]:
                 yield command
     finally:
         shell.close()
+
+
+def write(file: Path, text: str) -> None:
+    """Write a file that a page shows."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
 
 
 def report(command: Command, printed: str, code: int) -> None:
