@@ -17,7 +17,7 @@ from typing import Final
 
 from aiohttp import web
 
-from saga.api import keys
+from saga.api import keys, scrape
 from saga.api.problems import answer
 from saga.api.routes import add_routes
 from saga.catalogue import Catalogue
@@ -29,6 +29,8 @@ from saga.intake import Intake
 from saga.invoker import HttpInvoker
 from saga.language.documents import MAX_BYTES
 from saga.membership import Membership
+from saga.metrics.instruments import Metrics
+from saga.metrics.watched import MeteredInvoker, MeteredTelemetry, metered
 from saga.ports.clock import Clock
 from saga.ports.invoker import Invoker
 from saga.ports.store import Store
@@ -73,6 +75,8 @@ def build_app(
     app[keys.AWAY] = asyncio.Event()
     app[keys.INVOKER] = invoker or HttpInvoker()
     app[keys.TELEMETRY] = telemetry or NoTelemetry()
+    app[keys.METRICS] = Metrics()
+    app[keys.LOOKED] = keys.Looked()
     app.cleanup_ctx.extend([_store, _invoker, _telemetry, _worker])
     add_routes(app)
     return app
@@ -156,11 +160,12 @@ async def _telemetry(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _worker(app: web.Application) -> AsyncIterator[None]:
-    settings, store, clock = app[keys.SETTINGS], app[keys.STORE], app[keys.CLOCK]
-    telemetry, catalogue = app[keys.TELEMETRY], app[keys.CATALOGUE]
+    settings, clock, metrics = app[keys.SETTINGS], app[keys.CLOCK], app[keys.METRICS]
+    store, catalogue = metered(app[keys.STORE], metrics, clock), app[keys.CATALOGUE]
+    telemetry = MeteredTelemetry(app[keys.TELEMETRY], metrics)
     membership = Membership(store, clock, node=_node_name(), ttl=settings.node_ttl)
     sender = Sender(
-        app[keys.INVOKER],
+        MeteredInvoker(app[keys.INVOKER], metrics, clock),
         clock,
         SenderSettings(
             services=settings.service,
@@ -178,6 +183,7 @@ async def _worker(app: web.Application) -> AsyncIterator[None]:
     app[keys.WORKER] = worker
     app[keys.INTAKE] = Intake(store, worker, clock, telemetry)
     app[keys.POST] = Post(store, catalogue, worker, clock)
+    scrape.read_from(app)
     await _once_it_is_there(app, worker.start)
     app[keys.READINESS].reason = None
     try:

@@ -80,10 +80,12 @@ class Sender:
         """Ask for the outcome of a pending invocation; None: ask again later."""
         call = call_of(definition, step, phase)
         try:
-            headers = self._filled(render(definition, state, step, phase).headers)
+            request = render(definition, state, step, phase)
+            headers = self._filled(request.headers)
         except _SecretMissing:
             return None
-        answer = await self._invoker.poll(Poll(url=location, headers=headers, timeout=call.timeout))
+        poll = Poll(url=location, headers=headers, timeout=call.timeout, service=request.service)
+        answer = await self._invoker.poll(poll)
         return poll_outcome(call, phase, answer)
 
     def _base(self, definition: SagaDefinition, name: str | None) -> str | None:
@@ -122,6 +124,7 @@ class Sender:
             if trace is None
             else traceparent_for(trace, state.id, unit, phase, intent.attempt),
             tracestate=None if trace is None else trace.tracestate,
+            service=request.service,
         )
 
     def _filled(self, headers: HeaderParts) -> dict[str, str]:

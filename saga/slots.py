@@ -12,7 +12,7 @@ class Slots:
     """A bound on the calls in flight. A saga that found no place gets its turn again, first come first served."""
 
     def __init__(self, limit: int, wake: Callable[[Run], None]) -> None:
-        self._free = limit
+        self._limit = self._free = limit
         self._wake = wake
         self._waiting: deque[Run] = deque()
         self._queued: set[Run] = set()
@@ -22,6 +22,16 @@ class Slots:
     def free(self) -> int:
         """Return how many more calls may be made now."""
         return 0 if self._closed else self._free
+
+    @property
+    def taken(self) -> int:
+        """Return how many calls are in flight."""
+        return self._limit - self._free
+
+    @property
+    def waiting(self) -> int:
+        """Return how many sagas wait for a place."""
+        return len(self._queued)
 
     def take(self, wanted: int) -> int:
         """Take up to so many places; return how many were taken."""

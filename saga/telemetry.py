@@ -59,7 +59,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from time import monotonic
 from typing import Protocol
 
@@ -69,7 +68,7 @@ from saga.core.spans import all_spans, spans
 from saga.core.state import SagaState
 from saga.core.tracing import Sample
 from saga.otel_settings import Batching, either, sampler_from, wanted
-from saga.ports.telemetry import NoTelemetry, Telemetry
+from saga.ports.telemetry import NoTelemetry, SpanCounters, Telemetry
 
 #: Seconds that what is queued has for leaving when the coordinator stops; the rest of a second is margin.
 GRACE = 0.8
@@ -85,22 +84,6 @@ def telemetry_from(environ: Mapping[str, str]) -> Telemetry:
     ``environ`` is the process's own environment: the SDK reads headers, certificates and the resource from there.
     """
     return OtlpTelemetry(environ) if wanted(environ) else NoTelemetry()
-
-
-@dataclass(slots=True, kw_only=True)
-class SpanCounters:
-    """What became of the spans so far."""
-
-    exported: int = 0
-    #: The queue was full, or closed.
-    dropped: int = 0
-    #: The collector did not take them.
-    failed: int = 0
-
-    @property
-    def lost(self) -> int:
-        """Return how many are nowhere."""
-        return self.dropped + self.failed
 
 
 class OtlpTelemetry:

@@ -127,6 +127,11 @@ class Worker:
         """Return how many sagas are in memory."""
         return len(self._runs)
 
+    @property
+    def trusted(self) -> bool:
+        """Return whether this node may send."""
+        return self._membership.trusted()
+
     def held(self, saga_id: str) -> Seen | None:
         """Return a saga this node runs, as it was made durable last; None when it runs none of that id."""
         run = self._runs.get(saga_id)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
 
 from saga.catalogue import Catalogue
 from saga.intake import Intake
+from saga.metrics.instruments import Metrics, Reading
 from saga.ports.clock import Clock
 from saga.ports.invoker import Invoker
 from saga.ports.store import Store
@@ -27,6 +28,17 @@ class Readiness:
     reason: str | None = "it is starting"
 
 
+@dataclass(slots=True)
+class Looked:
+    """What the store said when it was asked last for the metrics."""
+
+    up: bool = False
+    #: Seconds the longest due saga has waited.
+    due_delay: float = 0.0
+    #: How many are parked, by their definition.
+    parked: Reading = field(default_factory=dict)
+
+
 SETTINGS: Final = web.AppKey("settings", Settings)
 CLOCK: Final = web.AppKey("clock", Clock)
 STORE: Final = web.AppKey("store", Store)
@@ -34,6 +46,8 @@ CATALOGUE: Final = web.AppKey("catalogue", Catalogue)
 WORKER: Final = web.AppKey("worker", Worker)
 INVOKER: Final = web.AppKey("invoker", Invoker)
 TELEMETRY: Final = web.AppKey("telemetry", Telemetry)
+METRICS: Final = web.AppKey("metrics", Metrics)
+LOOKED: Final = web.AppKey("looked", Looked)
 INTAKE: Final = web.AppKey("intake", Intake)
 POST: Final = web.AppKey("post", Post)
 READINESS: Final = web.AppKey("readiness", Readiness)

@@ -17,6 +17,7 @@ from aiohttp.typedefs import Handler
 from pydantic_core import to_json
 
 from saga.api import access
+from saga.api.keys import CLOCK, METRICS
 from saga.api.refusal import Refusal
 from saga.errors import (
     Busy,
@@ -46,6 +47,7 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give every request an id and a checked Host, and turn every error into a problem document."""
     given = request.headers.get("Request-Id")
     request_id = given if given is not None and _REQUEST_ID.fullmatch(given) else _new_id()
+    began = request.app[CLOCK].monotonic()
     try:
         access.check_host(request)
         response = await handler(request)
@@ -58,7 +60,16 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = problem_response(
             Refusal("internal", "the coordinator failed; its log says why, under this Request-Id")
         )
+    _count(request, response, request.app[CLOCK].monotonic() - began)
     return response if response.prepared else signed(response, request_id)
+
+
+def _count(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
+    """Count an answer; one that waits for a saga or streams takes as long as there is something to wait for."""
+    resource = request.match_info.route.resource
+    route = None if resource is None else resource.canonical
+    waited = response.prepared or "wait" in request.query
+    request.app[METRICS].answered(request.method, route, response.status, None if waited else seconds)
 
 
 R = TypeVar("R", bound=web.StreamResponse)

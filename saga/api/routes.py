@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from aiohttp import web
 
-from saga.api import callbacks, commands, definitions, description, health, sagas, shapes, starts
+from saga.api import callbacks, commands, definitions, description, health, sagas, scrape, shapes, starts
 from saga.api.access import Role, check_bearer
 from saga.api.bodies import Body, CallbackBody, CommandBody, RerunBody, StartBody
 from saga.api.parameters import NO_PARAMETERS, PAGING, Parameter, Parameters, query_of
@@ -150,6 +150,10 @@ ROUTES: Final[tuple[Route, ...]] = (
         "show_readiness", "GET", "/readyz", health.readyz, None,
         {200: Answer("It takes work.", shapes.Ready)},
         ("not-ready",),
+    ),
+    Route(
+        "show_metrics", "GET", "/metrics", scrape.scrape, "reader",
+        {200: Answer("Every metric, in the text format of Prometheus.", "text/plain")},
     ),
     Route(
         "describe_api", "GET", "/openapi.json", description.openapi, "reader",

@@ -40,6 +40,8 @@ class Invocation:
     callback: str | None = None
     traceparent: str | None = None
     tracestate: str | None = None
+    #: The service it is of, None when the definition names an address.
+    service: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,8 @@ class Poll:
     url: str
     headers: Mapping[str, str]
     timeout: float
+    #: The service it is of, None when the definition names an address.
+    service: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -10,8 +11,26 @@ if TYPE_CHECKING:
     from saga.core.state import SagaState
 
 
+@dataclass(slots=True, kw_only=True)
+class SpanCounters:
+    """What became of the spans so far."""
+
+    exported: int = 0
+    #: The queue was full, or closed.
+    dropped: int = 0
+    #: The collector did not take them.
+    failed: int = 0
+
+    @property
+    def lost(self) -> int:
+        """Return how many are nowhere."""
+        return self.dropped + self.failed
+
+
 class Telemetry(Protocol):
     """Tells a trace collector what sagas did; no saga waits for it or is harmed by it."""
+
+    counters: SpanCounters
 
     def sample(self, client_sampled: bool | None, trace_id: str) -> bool:  # noqa: FBT001 - a header's flag
         """Return whether a new saga's trace is exported; ``client_sampled`` is the client's flag, if any."""
@@ -28,6 +47,9 @@ class Telemetry(Protocol):
 
 class NoTelemetry:
     """Exports nothing; a client's wish to sample is passed on to the participants."""
+
+    def __init__(self) -> None:
+        self.counters = SpanCounters()
 
     def sample(self, client_sampled: bool | None, trace_id: str) -> bool:  # noqa: ARG002, FBT001 - as above
         """Return the client's flag."""

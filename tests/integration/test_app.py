@@ -86,6 +86,7 @@ class NotedTelemetry(NoTelemetry):
     """Notes its end."""
 
     def __init__(self, diary: Diary) -> None:
+        super().__init__()
         self._diary = diary
 
     async def close(self) -> None:
