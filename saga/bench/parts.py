@@ -103,8 +103,8 @@ async def yardstick(*addresses: str) -> None:
         await runner.cleanup()
 
 
-async def load(port: str, at_once: str, seconds: str, most: str) -> None:
-    """Start sagas and wait for each to end, so many at once, for so long or so many; say how it went."""
+async def load(port: str, at_once: str, seconds: str, most: str, path: str) -> None:
+    """Post starts to a path that answers at their end, so many at once, for so long or so many; say how it went."""
     until = time.monotonic() + float(seconds)
     left = itertools.count(int(most), -1) if int(most) else itertools.repeat(1)
     taken: list[float] = []
@@ -116,7 +116,7 @@ async def load(port: str, at_once: str, seconds: str, most: str) -> None:
         while time.monotonic() < until and next(left) > 0:
             body = b'{"definition":"bench","input":{"client":%d,"n":%d}}' % (number, len(taken))
             start = time.monotonic()
-            reply = await caller.call("POST", "/v1/sagas?wait=30s", body)
+            reply = await caller.call("POST", path, body)
             taken.append(time.monotonic() - start)
             if reply.status != 200:
                 wrong[reply.status] = wrong.get(reply.status, 0) + 1

@@ -53,32 +53,32 @@ def run(options: Options, say: Callable[[str], None]) -> dict[str, Any]:
     """Run the benchmark and return its figures; ``say`` is told what is being done."""
     with ExitStack() as parts, tempfile.TemporaryDirectory(prefix="saga-bench-") as folder:
         say("participants and collector start")
-        services = [parts.enter_context(_part("participant")).port for _ in range(STEPS)]
-        collector = _Part("collector") if options.tracing else None
+        services = [parts.enter_context(part("participant")).port for _ in range(STEPS)]
+        collector = Part("collector") if options.tracing else None
         addresses = [f"http://127.0.0.1:{service}" for service in services]
         say("yardstick: the same calls, bare")
-        with _part("yardstick", *(f"{address}/do" for address in addresses)) as bare:
-            cpu = _cpu(bare.pid)
+        with part("yardstick", *(f"{address}/do" for address in addresses)) as bare:
+            used = cpu(bare.pid)
             yardstick = _load(bare.port, options)
-            cpu = _cpu(bare.pid) - cpu
+            used = cpu(bare.pid) - used
             yardstick_one = _load(bare.port, options, at_once=1)
         say("coordinator")
-        with _coordinator(Path(folder), addresses, collector, options) as (pid, port):
+        with coordinator(Path(folder), addresses, collector, options) as (pid, port):
             figures = _measured(pid, port, options, say)
         spans = collector.end()["spans"] if collector is not None else 0
         figures |= _compared(figures, yardstick, yardstick_one)
-        figures |= {"yardstick_cpu_ms": cpu * 1e3 / yardstick.count}
-        return figures | {"spans": spans, "machine": _machine(), "fdatasync_ms": _fdatasync(Path(folder))}
+        figures |= {"yardstick_cpu_ms": used * 1e3 / yardstick.count}
+        return figures | {"spans": spans, "machine": machine(), "fdatasync_ms": _fdatasync(Path(folder))}
 
 
 def _measured(pid: int, port: int, options: Options, say: Callable[[str], None]) -> dict[str, Any]:
     idle = _memory(pid)
     _load(port, options, seconds=1.0)
     counters = _counters(port)
-    cpu = _cpu(pid)
+    used = cpu(pid)
     say(f"sagas of {STEPS} steps, {options.at_once} at once")
     many = _load(port, options, sagas=options.sagas)
-    cpu = _cpu(pid) - cpu
+    used = cpu(pid) - used
     after = _counters(port)
     say("sagas one at a time")
     one = _load(port, options, at_once=1)
@@ -89,7 +89,7 @@ def _measured(pid: int, port: int, options: Options, say: Callable[[str], None])
         "p50_ms": many.p50 * 1e3,
         "p99_ms": many.p99 * 1e3,
         "wrong": many.wrong,
-        "cpu_ms": cpu * 1e3 / many.count,
+        "cpu_ms": used * 1e3 / many.count,
         "appends_per_saga": (after["starts"] + after["appends"] - counters["starts"] - counters["appends"])
         / done,
         "commits": after["commits"] - counters["commits"],
@@ -115,7 +115,7 @@ def _compared(figures: dict[str, Any], yardstick: Load, yardstick_one: Load) -> 
 # parts
 
 
-class _Part:
+class Part:
     """A process of the benchmark."""
 
     def __init__(self, name: str, *arguments: str) -> None:
@@ -148,28 +148,36 @@ class _Part:
 
 
 @contextmanager
-def _part(name: str, *arguments: str) -> Iterator[_Part]:
-    part = _Part(name, *arguments)
+def part(name: str, *arguments: str) -> Iterator[Part]:
+    """Run a part of the benchmark as a process."""
+    running = Part(name, *arguments)
     try:
-        yield part
+        yield running
     finally:
-        part.end()
+        running.end()
 
 
 def _load(
     port: int, options: Options, *, at_once: int | None = None, seconds: float | None = None, sagas: int = 0
 ) -> Load:
     until = 3600.0 if sagas else seconds or options.seconds
-    part = _Part("load", str(port), str(at_once or options.at_once), str(until), str(sagas))
-    part.end()
-    return Load(**part.said)
+    return load(port, at_once or options.at_once, until, sagas=sagas)
+
+
+def load(
+    port: int, at_once: int, seconds: float, *, sagas: int = 0, path: str = "/v1/sagas?wait=30s"
+) -> Load:
+    """Post starts to a path, so many at once, for so many seconds or sagas, and say how it went."""
+    with part("load", str(port), str(at_once), str(seconds), str(sagas), path) as loading:
+        return Load(**loading.said)
 
 
 @contextmanager
-def _coordinator(
-    folder: Path, addresses: list[str], collector: _Part | None, options: Options
+def coordinator(
+    folder: Path, addresses: list[str], collector: Part | None, options: Options
 ) -> Iterator[tuple[int, int]]:
-    port = _free_port()
+    """Run a coordinator that has the benchmark's definition; yields its process and its port."""
+    port = free_port()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SAGA_", "OTEL_"))}
     settings = {
         "SAGA_STORE": f"sqlite:///{folder / 'bench.db'}",
@@ -233,7 +241,8 @@ def _counters(port: int) -> dict[str, int]:
     return counters
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     import socket  # noqa: PLC0415 - here alone
 
     with socket.socket() as probe:
@@ -245,7 +254,7 @@ def _free_port() -> int:
 # the machine
 
 
-def _cpu(pid: int) -> float:
+def cpu(pid: int) -> float:
     """Return the CPU seconds a process has used."""
     values = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(values[11]) + int(values[12])) / _TICKS
@@ -257,7 +266,8 @@ def _memory(pid: int) -> float:
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Return what this was measured on."""
     names = [line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")]
     return f"{os.cpu_count()} cores, {names[0] if names else platform.machine()}, Python {platform.python_version()}"
 
