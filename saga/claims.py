@@ -17,6 +17,7 @@ from saga.core.journal import evolve, replay
 from saga.core.state import SagaState
 from saga.engine import Engine
 from saga.errors import LeaseLost, MessagesWaiting, StoreError, StoreUnknown, UnreadableJournal
+from saga.log_fields import about, about_saga
 from saga.ports.clock import Clock
 from saga.ports.store import Store
 from saga.ports.stored import ORPHANED, POISON, SUSPECT, Append, Claimed, Summary
@@ -148,6 +149,7 @@ class Claims:
 
     async def _load(self, claimed: Claimed) -> Run | None:
         """Return a claimed saga in memory; one that cannot be loaded is put down, and stops no other."""
+        about(saga_id=claimed.lease.saga_id)
         try:
             return await self._loaded(claimed)
         except UnreadableJournal as error:
@@ -155,12 +157,15 @@ class Claims:
         except Exception as error:
             log.exception("saga %s cannot be loaded", claimed.lease.saga_id)
             await self._leave(claimed, f"the coordinator could not read it: {type(error).__name__}")
+        finally:
+            about()
         return None
 
     async def _loaded(self, claimed: Claimed) -> Run | None:
         lease = claimed.lease
         entries = read(claimed.record.format, claimed.record.entries)
         state = replay(entries)
+        about_saga(state)
         definition = await self._patiently(self._catalogue.running, state.definition, state.version)
         if definition is None:
             await self._park(claimed, state, f"the definition {state.definition} {state.version} is gone")

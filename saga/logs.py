@@ -1,64 +1,110 @@
-"""Logs: lines on standard error, each with its time and place, and never a flood.
+"""The log: lines on standard error, for a person at a terminal, and as JSON anywhere else.
 
-A store that is down, or a participant that is, would say the same thing thousands of times a second. The same line
-(before its arguments are filled in) is written at most so often in a period; what was held back is counted.
+A line of JSON has ``time`` (RFC 3339), ``level``, ``logger`` and ``message``; where it is about one, ``saga_id`` and
+``trace_id`` or ``request_id`` (:mod:`saga.log_fields`); ``held_back`` when lines like it were not written
+(:mod:`saga.log_quiet`); ``exception`` with the way to an error.
+
+What sagas hold is in no line. Errors that tell of values, such as a ``ValueError`` or a ``KeyError``, are named
+without their words.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, TextIO
 
-#: Lines of one kind that are written in one period; of warnings and worse, which may differ in what they name.
-BURST = 5
+import structlog
+from pydantic_core import to_json
+from structlog.typing import EventDict, Processor
 
-#: Seconds a period lasts.
-PERIOD = 30.0
+from saga.errors import SagaError
+from saga.log_fields import fields
+from saga.log_quiet import Quiet
 
-
-class Quiet(logging.Filter):
-    """Lets the first lines of a kind through in each period, and says afterwards how many it held back."""
-
-    def __init__(self, burst: int = BURST, period: float = PERIOD) -> None:
-        super().__init__()
-        self._burst, self._period = burst, period
-        self._seen: dict[tuple[str, str], tuple[float, int]] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether the line is written."""
-        kind = (record.name, str(record.msg))
-        began, count = self._seen.get(kind, (record.created, 0))
-        if record.created - began >= self._period:
-            held_back = count - self._burst
-            if held_back > 0:
-                record.msg = f"{record.msg} (and {held_back} times more in the {self._period:.0f} s before)"
-            began, count = record.created, 0
-        self._seen[kind] = (began, count + 1)
-        return count < self._burst
+#: Characters of a message, and of the way to an error, of which the end is what counts.
+MESSAGE: Final = 2_000
+EXCEPTION: Final = 8_000
+#: Errors whose words may be a value of somebody's.
+_OF_VALUES: Final = (ValueError, LookupError)
 
 
 def configure(level: str = "INFO") -> None:
     """Write the log to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Escaped("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    handler.addFilter(Quiet())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.basicConfig(level=level.upper(), handlers=[handler(sys.stderr)], force=True)
     # One line for every request it serves would say nothing that the journal does not.
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     # At other levels it writes out commands, with all that sagas hold.
     logging.getLogger("pymongo").setLevel(logging.WARNING)
 
 
-class _Escaped(logging.Formatter):
-    """Keeps a line one line: what comes from outside can forge none."""
+def handler(stream: TextIO) -> logging.Handler:
+    """Return what writes the log to that stream."""
+    made = logging.StreamHandler(stream)
+    human = stream.isatty()
+    shown: Sequence[Processor] = _HUMAN if human else _JSON
+    made.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[_facts, *shown]))
+    made.addFilter(Quiet())
+    return made
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line, control characters escaped; a traceback keeps its lines."""
-        text = record.getMessage()
-        if text.isprintable():
-            return super().format(record)
-        record.msg = "".join(
-            char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-        )
-        record.args = ()
-        return super().format(record)
+
+def _facts(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Return what is known of a line, in the order it is shown."""
+    record: logging.LogRecord = event["_record"]
+    at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+    facts: EventDict = {
+        "time": at.replace("+00:00", "Z"),
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        "message": str(event["event"])[:MESSAGE],
+        **fields(),
+    }
+    held_back = getattr(record, "held_back", None)
+    if held_back:
+        facts["held_back"] = held_back
+    _, error, _ = event.get("exc_info") or (None, None, None)
+    if error is not None:
+        facts["exception"] = "\n".join(_way_to(error))[-EXCEPTION:]
+    return facts
+
+
+def _way_to(error: BaseException) -> Iterator[str]:
+    """Yield the lines of a traceback, causes first, without words that may be a value."""
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if before is not None:
+        yield from _way_to(before)
+        yield "which led to:"
+    for frame in traceback.extract_tb(error.__traceback__):
+        yield f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}'
+    words = "" if isinstance(error, _OF_VALUES) and not isinstance(error, SagaError) else str(error)
+    yield f"{type(error).__name__}{': ' if words else ''}{words}"
+
+
+def _as_json(value: EventDict, **_options: Any) -> str:
+    return to_json(value, inf_nan_mode="strings").decode()
+
+
+def _one_line(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Keep a line one line: what comes from outside can forge none."""
+    return {name: _printable(value) if name != "exception" else value for name, value in event.items()}
+
+
+def _printable(value: Any) -> Any:
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in value)
+
+
+_JSON: Final[Sequence[Processor]] = (structlog.processors.JSONRenderer(serializer=_as_json),)
+_HUMAN: Final[Sequence[Processor]] = (
+    _one_line,
+    structlog.dev.ConsoleRenderer(
+        event_key="message",
+        timestamp_key="time",
+        pad_event_to=0,
+        exception_formatter=structlog.dev.plain_traceback,
+    ),
+)

@@ -19,6 +19,7 @@ from saga.core.state import SagaState
 from saga.engine import Engine
 from saga.errors import LeaseLost
 from saga.language.model import SagaDefinition
+from saga.log_fields import about_saga
 from saga.membership import Membership
 from saga.ports.clock import Clock
 from saga.ports.store import Store
@@ -235,6 +236,7 @@ class Worker:
             self._spawn(self._go_on(run, await self._turns(run)))
 
     async def _woken(self, run: Run) -> None:
+        about_saga(run.state)
         await self._go_on(run, await self._turns(run))
 
     async def _turns(self, run: Run) -> Invoke | None:
@@ -294,6 +296,7 @@ class Worker:
 
     async def _go_on(self, run: Run, invoke: Invoke | None) -> None:
         """Make the attempt, and those its outcome leads to: one step after the other takes one task."""
+        about_saga(run.state)
         while invoke is not None:
             invoke = await self._attempt(run, invoke)
 
@@ -328,6 +331,7 @@ class Worker:
         self._spawn(self._ask(run, due))
 
     async def _ask(self, run: Run, due: PollDue) -> None:
+        about_saga(run.state)
         outcome: Outcome | None = None
         try:
             outcome = await self._sender.poll(run.definition, run.state, due.step, due.phase, due.location)

@@ -35,6 +35,7 @@ from saga.errors import (
 )
 from saga.language.documents import MAX_BYTES
 from saga.language.http_texts import phrase
+from saga.log_fields import about
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give every request an id and a checked Host, and turn every error into a problem document."""
     given = request.headers.get("Request-Id")
     request_id = given if given is not None and _REQUEST_ID.fullmatch(given) else _new_id()
+    about(request_id=request_id)
     began = request.app[CLOCK].monotonic()
     try:
         access.check_host(request)
