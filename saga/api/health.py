@@ -18,8 +18,8 @@ PATIENCE: Final = 2.0
 _LANDING: Final = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Saga coordinator</title>
 <h1>Saga coordinator</h1>
-<p>This is the HTTP API of a saga coordinator. There is no page here yet:
-use <code>/v1/sagas</code>, or the command <code>saga</code>.</p>
+<p>This is the HTTP API of a saga coordinator, <a href="/docs">described here</a>. There is no page to see and
+steer sagas yet: use <code>/v1/sagas</code>, or the command <code>saga</code>.</p>
 </html>
 """
 _LANDING_HEADERS: Final = {

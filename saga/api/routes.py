@@ -159,6 +159,10 @@ ROUTES: Final[tuple[Route, ...]] = (
         "describe_api", "GET", "/openapi.json", description.openapi, "reader",
         {200: Answer("This document.", dict)},
     ),
+    Route(
+        "read_api", "GET", "/docs", description.docs, "reader",
+        {200: Answer("The same as a page to read.", "text/html")},
+    ),
     Route("greet", "GET", "/", health.landing, None, {200: Answer("A word for a browser.", "text/html")}),
 )  # fmt: skip
 
