@@ -117,7 +117,9 @@ def _media(document: Document, content: Document) -> str:
     parts = [f"<p><code>{escape(', '.join(content))}</code> {_type(media.get('schema', {}))}</p>"]
     for name, each in media.get("examples", {}).items():
         shown = json.dumps(_found(document, each)["value"], indent=2, ensure_ascii=False)
-        parts.append(f"<details><summary>Example: {escape(name)}</summary><pre>{escape(shown)}</pre></details>")
+        parts.append(
+            f"<details><summary>Example: {escape(name)}</summary><pre>{escape(shown)}</pre></details>"
+        )
     return "".join(parts)
 
 
