@@ -77,7 +77,9 @@ class Sender:
     async def poll(
         self, definition: SagaDefinition, state: SagaState, step: str, phase: Phase, location: str
     ) -> Outcome | None:
-        """Ask for the outcome of a pending invocation; None: ask again later."""
+        """Ask for the outcome of a pending invocation; None: ask again later, as when this node may not send."""
+        if not self._trusted():
+            return None
         call = call_of(definition, step, phase)
         try:
             request = render(definition, state, step, phase)

@@ -149,10 +149,11 @@ class Coordinator:
         settings = Settings(
             services={}, secrets={}, callback_secret=b"k" * 32, public_url="http://127.0.0.1:7242"
         )
-        self.sender = Sender(invoker, self.clock, settings)
+        self.membership = Membership(self.store, self.clock, node=node, ttl=5.0)
+        self.sender = Sender(invoker, self.clock, settings, trusted=self.membership.trusted)
         self.worker = Worker(
             self.store, self.catalogue, self.sender, self.clock, NoTelemetry(),
-            membership=Membership(self.store, self.clock, node=node, ttl=5.0), limits=limits or Limits(),
+            membership=self.membership, limits=limits or Limits(),
         )  # fmt: skip
         self.intake = Intake(self.store, self.worker, self.clock, NoTelemetry())
         self.post = Post(self.store, self.catalogue, self.worker, self.clock)

@@ -21,12 +21,12 @@ ROOT = Path(__file__).resolve().parents[2]
 class Serving:
     """``saga serve`` on a free port, and a client of its HTTP API."""
 
-    def __init__(self, store: Path, log: Path, **settings: str) -> None:
+    def __init__(self, store: Path, log: Path, *, program: str = "saga", **settings: str) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("SAGA_", "OTEL_"))}
         self._log = log
         self._file = log.open("a")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "saga", "serve"],
+            [sys.executable, "-m", program, "serve"],
             cwd=ROOT,
             env=kept | {"SAGA_STORE": f"sqlite:///{store}", "SAGA_PORT": "0"} | settings,
             stdout=self._file,
@@ -69,6 +69,11 @@ class Serving:
         except urllib.error.HTTPError as answer:
             with answer:
                 return answer.code, json.loads(answer.read() or b"null")
+
+    @property
+    def port(self) -> int:
+        """Return where it listens."""
+        return int(self.base.rpartition(":")[2])
 
     def signal(self, number: int) -> None:
         """Send a signal."""

@@ -234,3 +234,25 @@ async def test_a_saga_that_comes_back_unnoticed_takes_the_place_of_what_was_know
 
         assert old.gone
         assert coordinator.worker._runs[saga_id] is new
+
+
+async def test_what_is_pending_is_not_asked_for_while_the_node_may_not_send() -> None:
+    """Whoever takes the saga over asks; this one asks again when its beats get through."""
+    clock = VirtualClock()
+    store = SlowStore(clock)
+    answer = said(202, {}, location="/outcome")
+    invoker = ScriptedInvoker(lambda _: answer)
+    async with Coordinator(invoker, store=store, clock=clock) as coordinator:
+        saga_id = await coordinator.start(seat())
+        await clock.advance(25)
+        asked = len(invoker.polled)
+        assert asked > 0
+        store.away = True
+        await clock.advance(TTL)
+        asked = len(invoker.polled)
+        await clock.advance(30)
+        assert len(invoker.polled) == asked
+        assert (await coordinator.state(saga_id)).status == "running"
+        store.away = False
+        await clock.advance(30)
+        assert len(invoker.polled) > asked
